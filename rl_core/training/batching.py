@@ -33,6 +33,7 @@ class MicroBatch:
     sampler_logprobs: torch.Tensor  # [N]
     advantages: torch.Tensor  # [N]
     weights: torch.Tensor  # [N]; zero where a sequence is only there to keep the ranks in step
+    response_lengths: torch.Tensor  # [B] long, of the sequences in the order of the response tokens; they sum to N
     old_logprobs: torch.Tensor | None = None  # [N]
     ref_logprobs: torch.Tensor | None = None  # [N]
 
@@ -91,6 +92,7 @@ def _micro_batch(sequences: Sequence[Sample], indices: Sequence[int], device: to
         sampler_logprobs=sampler_logprobs.to(device),
         advantages=torch.tensor([sequence.advantage for sequence in chosen]).repeat_interleave(counts).to(device),
         weights=torch.tensor([sequence.weight for sequence in chosen]).repeat_interleave(counts).to(device),
+        response_lengths=counts.to(device),
     )
 
 

@@ -82,6 +82,7 @@ def test_a_micro_batch_by_hand() -> None:
     assert batch.sampler_logprobs.tolist() == pytest.approx([-2.0, -2.01, -2.02, -1.0])
     assert batch.advantages.tolist() == [2, 2, 2, 1]
     assert batch.weights.tolist() == [0.125, 0.125, 0.125, 0.25]
+    assert batch.response_lengths.tolist() == [3, 1]
     assert (batch.old_logprobs, batch.ref_logprobs) == (None, None)
 
 
