@@ -1,6 +1,6 @@
-"""How many answers a second the grader decides: `python benchmarks/grading.py FILE... [--json RESULT]`.
+"""How many answers a second the grader decides: `python -m benchmarks.grading FILE...`.
 
-Each file is a JSON list of problems with an `answer`. RESULT gets the figures, the commit and the hardware.
+Each file is a JSON list of problems with an `answer`.
 
 Two mixes, neither of which repeats a pair, so that nothing is remembered:
 - fast path: whole numbers in boxes behind 1,000 characters, by the boxed reward;
@@ -8,17 +8,14 @@ Two mixes, neither of which repeats a pair, so that nothing is remembered:
   math-verify called plainly, on a sample and in the same run.
 """
 
-import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import random
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.circumstances import circumstances
+from benchmarks.outcome import arguments, print_table, write_outcome
 from rl_core.rewards.boxed import boxed
 from rl_core.rewards.grading.grader import Grader
 from rl_core.rewards.sample import Sample
@@ -29,42 +26,34 @@ NUM_PLAIN = 300
 
 def main() -> None:
     """Measure both mixes and print answers per second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = arguments("grading", __doc__)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    taken_under = circumstances()
     golds = _golds(options.files)
     thought = "so " * 333
     samples = [Sample(f"{thought}\\boxed{{{number}}}", str(number), False) for number in range(NUM_FAST)]
-    fast = _show("fast path, boxed", NUM_FAST, lambda: boxed(samples))
+    fast = _rate(NUM_FAST, lambda: boxed(samples))
     pairs = _pairs(golds)
-    ours = _show("realistic, grader", len(pairs), lambda: Grader().grade_many(pairs))
-    plain = random.Random(1).sample(pairs, NUM_PLAIN)
-    theirs = _show("realistic, math-verify called plainly", len(plain), lambda: _math_verify(plain))
-    print(f"{'ratio':40} {ours / theirs:12.1f}")
-    if options.json:
-        figures = {
-            "fast_path_per_second": round(fast),
-            "realistic_per_second": round(ours),
-            "math_verify_called_plainly_per_second": round(theirs),
-            "ratio": round(ours / theirs, 1),
-            "pairs": len(pairs),
-            "files": [file.name for file in options.files],
-        }
-        options.json.write_text(json.dumps({**figures, **_circumstances()}, indent=2) + "\n", encoding="utf-8")
-
-
-def _circumstances() -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "commit": commit,
-        "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "math_verify": importlib.metadata.version("math-verify"),
+    ours = _rate(len(pairs), lambda: Grader().grade_many(pairs))
+    plain = random.Random(1).sample(pairs, min(NUM_PLAIN, len(pairs)))
+    theirs = _rate(len(plain), lambda: _math_verify(plain))
+    named = {
+        "fast path, boxed": fast,
+        "realistic, grader": ours,
+        "realistic, math-verify called plainly": theirs,
+        "ratio of the last two": ours / theirs,
     }
+    print_table("Grading", [{"what": name, "answers a second": value} for name, value in named.items()])
+    figures = {
+        "fast_path_per_second": round(fast),
+        "realistic_per_second": round(ours),
+        "math_verify_called_plainly_per_second": round(theirs),
+        "ratio": round(ours / theirs, 1),
+        "pairs": len(pairs),
+        "files": [file.name for file in options.files],
+    }
+    write_outcome(options.json, figures, taken_under)
 
 
 def _golds(files: list[Path]) -> list[str]:
@@ -87,12 +76,10 @@ def _math_verify(pairs: list[tuple[str, str]]) -> None:
         verify(parse(f"\\boxed{{{gold}}}"), parse(f"\\boxed{{{answer}}}"))
 
 
-def _show(name: str, count: int, work: Callable[[], object]) -> float:
+def _rate(count: int, work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
-    rate = count / (time.perf_counter() - started)
-    print(f"{name:40} {rate:12,.0f} answers a second")
-    return rate
+    return count / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":
