@@ -23,6 +23,7 @@ from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
+from rl_core.training.figures import Figures
 from rl_core.training.launch import first_policy
 from rl_core.training.learner import Learner
 from rl_core.training.measure import Measurements
@@ -32,7 +33,7 @@ from rl_core.training.reference import ReferencePolicy
 from rl_core.training.sampler import problems_of_step
 from rl_core.training.schedule import learning_rate
 from rl_core.training.signals import StopRequest
-from rl_core.training.step import StepTrainer, Sums
+from rl_core.training.step import StepTrainer
 from rl_core.training.summary import write_summary
 from rl_core.world import World, seed_everything
 
@@ -102,12 +103,12 @@ class StageTraining:
             rate = learning_rate(self.stage.optimizer, step)
             self.learner.set_learning_rate(rate)
             collected = self._collect(step)
-            sums = Sums()
+            figures = Figures()
             samples, no_advantage = self.trainer.samples(collected.rollouts, self.stage.rollout.num_samples)
             with clock("logprob"):
-                updates = self.trainer.with_fixed_logprobs(self.trainer.updates(samples), sums)
+                updates = self.trainer.with_fixed_logprobs(self.trainer.updates(samples), figures)
             with clock("train"):
-                loss, grad_norm = self.trainer.train(updates, sums)
+                loss, grad_norm = self.trainer.train(updates, figures)
             with clock("sync"):
                 self._synchronise(step)
             with clock("measure"):
@@ -123,7 +124,7 @@ class StageTraining:
             "zero_advantage_group_fraction": no_advantage,
             "loss_policy": loss,
             "grad_norm": grad_norm,
-            **sums.means(self.world),
+            **figures.over_ranks(self.world),
             "learning_rate": rate,
             "prompts_set_aside": self.problems.num_set_aside,
             **clock.seconds,

@@ -2,10 +2,14 @@
 
 A response whose advantage is zero has no gradient when nothing but the surrogate is in the loss; it is then neither
 computed forward nor backward. It still counts in every denominator and in the number of updates.
+
+The first update of a step is computed at the very weights that sampled: there the old policy's log-probabilities are
+the policy's own (to the bit in a model without dropout), and no pass is made for them. The updates behind it need one,
+before the weights change.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
@@ -14,40 +18,9 @@ from rl_core.algorithms.objectives import clipped_surrogate, kl_k3, token_weight
 from rl_core.config import AlgorithmConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
+from rl_core.training.figures import Figures
 from rl_core.training.learner import Learner
 from rl_core.training.reference import ReferencePolicy
-from rl_core.world import World
-
-TOKEN_MEANS = (
-    "entropy_mean",
-    "clip_fraction",
-    "kl_old_mean",
-    "kl_ref_mean",
-    "sampler_logprob_error_mean",
-    "sampler_kl",
-)
-
-
-@dataclass(slots=True)
-class Sums:
-    """Sums over this rank's tokens, and what they are divided by once all ranks' are added."""
-
-    totals: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, float] = field(default_factory=dict)
-
-    def add(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
-        """Count the values where the mask is True."""
-        self.totals[name] = self.totals.get(name, 0.0) + float(values[mask].double().sum())
-        self.counts[name] = self.counts.get(name, 0.0) + float(mask.sum())
-
-    def means(self, world: World) -> dict[str, float | None]:
-        """TOKEN_MEANS over the tokens of all ranks; None where nothing was counted. A collective call."""
-        totals = world.sum([self.totals.get(name, 0.0) for name in TOKEN_MEANS])
-        counts = world.sum([self.counts.get(name, 0.0) for name in TOKEN_MEANS])
-        return {
-            name: total / count if count else None
-            for name, total, count in zip(TOKEN_MEANS, totals, counts, strict=True)
-        }
 
 
 class StepTrainer:
@@ -82,35 +55,40 @@ class StepTrainer:
         size = self._algorithm.minibatch_sequences
         return [self._micro_batches(samples[start : start + size]) for start in range(0, len(samples), size)]
 
-    def with_fixed_logprobs(self, updates: list[list[MicroBatch]], sums: Sums) -> list[list[MicroBatch]]:
-        """The micro-batches with the log-probabilities that do not change during the step: old and reference."""
-        flat = [batch for update in updates for batch in update]
-        old, entropies = self._learner.logprobs(flat, self._temperature)
-        ref = self._reference.logprobs(flat, self._temperature) if self._reference else [None] * len(flat)
-        for batch, logprobs, entropy in zip(flat, old, entropies, strict=True):
-            difference = logprobs - batch.sampler_logprobs
-            mask = batch.weights > 0
-            sums.add("sampler_logprob_error_mean", difference.abs().exp(), mask)
-            sums.add("sampler_kl", difference.exp() - difference - 1, mask)
-            sums.add("entropy_mean", entropy, mask)
-        filled = iter(
-            replace(batch, old_logprobs=logprobs, ref_logprobs=reference)
-            for batch, logprobs, reference in zip(flat, old, ref, strict=True)
-        )
-        return [[next(filled) for _ in update] for update in updates]
+    def with_fixed_logprobs(self, updates: list[list[MicroBatch]], figures: Figures) -> list[list[MicroBatch]]:
+        """The micro-batches with the log-probabilities that do not change during the step: reference and old.
 
-    def train(self, updates: list[list[MicroBatch]], sums: Sums) -> tuple[float, float]:
+        The old ones of the first update are left out: `train` takes them from its forward pass.
+        """
+        first, *later = [self._with_reference(update) for update in updates]
+        return [first, *(self._with_old(update, figures) for update in later)]
+
+    def train(self, updates: list[list[MicroBatch]], figures: Figures) -> tuple[float, float]:
         """Every optimizer update of the step; the mean loss and mean gradient norm over them."""
+        first, *later = updates
+        seen: list[MicroBatch] = []
 
         def token_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-            return self._token_loss(batch, logprobs, entropies, sums)
+            return self._token_loss(batch, logprobs, entropies, figures)
 
-        done = [
-            self._learner.update(batches, self._temperature, token_loss)
-            for _ in range(self._algorithm.epochs)
-            for batches in updates
-        ]
+        def first_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
+            seen.append(_measured(batch, logprobs.detach(), entropies.detach(), figures))
+            return token_loss(seen[-1], logprobs, entropies)
+
+        done = [self._learner.update(first, self._temperature, first_loss)]
+        remaining = [*later, *[seen, *later] * (self._algorithm.epochs - 1)]
+        done += [self._learner.update(batches, self._temperature, token_loss) for batches in remaining]
         return sum(u.loss for u in done) / len(done), sum(u.grad_norm for u in done) / len(done)
+
+    def _with_reference(self, batches: list[MicroBatch]) -> list[MicroBatch]:
+        if self._reference is None:
+            return batches
+        ref = self._reference.logprobs(batches, self._temperature)
+        return [replace(batch, ref_logprobs=logprobs) for batch, logprobs in zip(batches, ref, strict=True)]
+
+    def _with_old(self, batches: list[MicroBatch], figures: Figures) -> list[MicroBatch]:
+        old, entropies = self._learner.logprobs(batches, self._temperature)
+        return [_measured(*of_batch, figures) for of_batch in zip(batches, old, entropies, strict=True)]
 
     def _micro_batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         lengths = torch.tensor([len(sample.response_ids) for sample in samples])
@@ -131,7 +109,7 @@ class StepTrainer:
         return self._algorithm.kl_coefficient > 0 or self._algorithm.entropy_coefficient > 0
 
     def _token_loss(
-        self, batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, sums: Sums
+        self, batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, figures: Figures
     ) -> torch.Tensor:
         algorithm, mask = self._algorithm, batch.weights > 0
         assert batch.old_logprobs is not None, "with_fixed_logprobs comes first"
@@ -146,9 +124,18 @@ class StepTrainer:
         if batch.ref_logprobs is not None:
             divergence = kl_k3(logprobs, batch.ref_logprobs)
             loss = loss + algorithm.kl_coefficient * divergence
-            sums.add("kl_ref_mean", divergence.detach(), mask)
+            figures.count("kl_ref_mean", divergence.detach(), mask)
         if algorithm.entropy_coefficient:
             loss = loss - algorithm.entropy_coefficient * entropies
-        sums.add("clip_fraction", clipped.float(), mask)
-        sums.add("kl_old_mean", kl_k3(logprobs.detach(), batch.old_logprobs), mask)
+        figures.count("clip_fraction", clipped.float(), mask)
+        figures.count("kl_old_mean", kl_k3(logprobs.detach(), batch.old_logprobs), mask)
         return (loss * batch.weights).sum()
+
+
+def _measured(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, figures: Figures) -> MicroBatch:
+    """The micro-batch with its old log-probabilities, counted against the sampler's of the same weights."""
+    difference, mask = logprobs - batch.sampler_logprobs, batch.weights > 0
+    figures.count("sampler_logprob_error_mean", difference.abs().exp(), mask)
+    figures.count("sampler_kl", difference.exp() - difference - 1, mask)
+    figures.count("entropy_mean", entropies, mask)
+    return replace(batch, old_logprobs=logprobs)

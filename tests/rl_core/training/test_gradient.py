@@ -5,8 +5,9 @@ import torch
 
 from rl_core.config.sections import AlgorithmConfig, OptimizerConfig
 from rl_core.rollout.collect import Rollout
+from rl_core.training.figures import Figures
 from rl_core.training.learner import Learner
-from rl_core.training.step import StepTrainer, Sums
+from rl_core.training.step import StepTrainer
 from rl_core.world import World
 from tests.rl_core.training.tiny_training import (
     ALGORITHM,
@@ -109,8 +110,8 @@ def test_figures_are_means_over_the_tokens_that_are_trained_on(learner: Learner,
     trainer = StepTrainer(learner, None, ALGORITHM, temperature=TEMPERATURE, micro_batch_tokens=64)
     samples, no_advantage = trainer.samples(rollouts, NUM_SAMPLES)
     assert no_advantage == 1 / 3
-    sums = Sums()
-    updates = trainer.with_fixed_logprobs(trainer.updates(samples), sums)
+    figures = Figures()
+    trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)
     trained = [rollout for rollout, sample in zip(rollouts, samples, strict=True) if sample.advantage != 0]
     assert len(trained) == 7
     with torch.no_grad():
@@ -122,11 +123,8 @@ def test_figures_are_means_over_the_tokens_that_are_trained_on(learner: Learner,
         "sampler_logprob_error_mean": float(difference.abs().exp().mean()),
         "sampler_kl": float((difference.exp() - difference - 1).mean()),
     }
-    means = sums.means(world)
+    means = figures.over_ranks(world)
     assert {name: means[name] for name in expected} == pytest.approx(expected, rel=1e-3)
-    assert means["clip_fraction"] is None
-    trainer.train(updates, sums)
-    means = sums.means(world)
     assert means["clip_fraction"] == 0
     assert means["kl_old_mean"] == pytest.approx(0, abs=1e-6)
     assert means["kl_ref_mean"] is None
@@ -134,11 +132,11 @@ def test_figures_are_means_over_the_tokens_that_are_trained_on(learner: Learner,
 
 def test_where_nothing_is_trained_on_there_are_no_figures(learner: Learner, world: World) -> None:
     trainer = StepTrainer(learner, None, ALGORITHM, temperature=TEMPERATURE, micro_batch_tokens=64)
-    sums = Sums()
+    figures = Figures()
     samples, no_advantage = trainer.samples(fixed_rollouts()[NUM_SAMPLES : 2 * NUM_SAMPLES], NUM_SAMPLES)
-    assert trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), sums), sums) == (0.0, 0.0)
+    assert trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures) == (0.0, 0.0)
     assert no_advantage == 1.0
-    assert set(sums.means(world).values()) == {None}
+    assert set(figures.over_ranks(world).values()) == {None}
 
 
 def test_each_pass_is_one_update_for_each_minibatch(learner: Learner) -> None:

@@ -6,9 +6,10 @@ import torch
 
 from rl_core.config.sections import AlgorithmConfig, OptimizerConfig, TrainingConfig
 from rl_core.rollout.collect import Rollout
+from rl_core.training.figures import Figures
 from rl_core.training.learner import Learner
 from rl_core.training.reference import ReferencePolicy
-from rl_core.training.step import StepTrainer, Sums
+from rl_core.training.step import StepTrainer
 from rl_core.types import Completion, Problem, Score
 from rl_core.world import World
 from tests.rl_core.tiny import tiny_qwen2
@@ -84,6 +85,6 @@ def step(
 ) -> tuple[float, float]:
     """One step on these responses; loss and norm of the gradient."""
     trainer = StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, micro_batch_tokens=micro_batch_tokens)
-    sums = Sums()
+    figures = Figures()
     samples, _ = trainer.samples(rollouts, NUM_SAMPLES)
-    return trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), sums), sums)
+    return trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)

@@ -1,0 +1,36 @@
+"""What a step's metrics say of its trained tokens: means and maxima over every micro-batch of every rank."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from rl_core.world import World
+
+MEANS = (
+    "entropy_mean",
+    "clip_fraction",
+    "kl_old_mean",
+    "kl_ref_mean",
+    "sampler_logprob_error_mean",
+    "sampler_kl",
+)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What this rank has counted so far in one step. The order of counting does not show in the means."""
+
+    sums: dict[str, list[float]] = field(default_factory=dict)  # one for each micro-batch
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
+        """Add the values where the mask is True to the mean `name`."""
+        self.sums.setdefault(name, []).append(float(values[mask].double().sum()))
+        self.counts[name] = self.counts.get(name, 0) + int(mask.sum())
+
+    def over_ranks(self, world: World) -> dict[str, float | None]:
+        """Every figure over the tokens of all ranks; None where nothing was counted. A collective call."""
+        sums = world.sum([math.fsum(self.sums.get(name, ())) for name in MEANS])
+        counts = world.sum([float(self.counts.get(name, 0)) for name in MEANS])
+        return {name: total / count if count else None for name, total, count in zip(MEANS, sums, counts, strict=True)}

@@ -1,0 +1,125 @@
+"""Which passes a step makes, and that leaving one out changes no bit of what comes out."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
+from rl_core.config.sections import AlgorithmConfig
+from rl_core.training.batching import MicroBatch
+from rl_core.training.figures import Figures
+from rl_core.training.learner import Learner, Update
+from rl_core.training.step import StepTrainer
+from rl_core.world import World
+from tests.rl_core.training.tiny_training import (
+    NUM_SAMPLES,
+    TEMPERATURE,
+    fixed_rollouts,
+    new_learner,
+    reference_of,
+)
+
+ALGORITHMS = {
+    "plain": AlgorithmConfig(minibatch_sequences=4, epochs=2),
+    "one update": AlgorithmConfig(minibatch_sequences=12),
+    "divergence": AlgorithmConfig(minibatch_sequences=4, epochs=2, kl_coefficient=0.1),
+}
+SPLITS = (1, 64, 10_000)  # each response alone, some together, all together
+
+
+class Passes:
+    """A learner's own forward passes, counted."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.tokens = {"alone": 0, "trained": 0}  # response tokens: without backward, with
+        learner.engine.module.register_forward_hook(self._count)
+
+    def _count(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
+        self.tokens["trained" if torch.is_grad_enabled() else "alone"] += int(inputs[1].sum())
+
+
+def trainer_of(learner: Learner, algorithm: AlgorithmConfig, micro_batch_tokens: int = 64) -> StepTrainer:
+    reference = reference_of(learner.world, 0) if algorithm.kl_coefficient else None
+    return StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, micro_batch_tokens=micro_batch_tokens)
+
+
+def plain_step(
+    learner: Learner, algorithm: AlgorithmConfig, micro_batch_tokens: int
+) -> tuple[list[Update], dict[str, float]]:
+    """The step written out, with an old-policy pass over every response; its updates and means over tokens."""
+    trainer = trainer_of(learner, algorithm, micro_batch_tokens)
+    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    reference = reference_of(learner.world, 0) if algorithm.kl_coefficient else None
+    terms: dict[str, list[torch.Tensor]] = {}
+
+    def add(batch: MicroBatch, **values: torch.Tensor) -> None:
+        for name, value in values.items():
+            terms.setdefault(name, []).append(value.detach().double()[batch.weights > 0])
+
+    with_old: list[list[MicroBatch]] = []
+    for batches in updates:
+        old, entropies = learner.logprobs(batches, TEMPERATURE)
+        ref = reference.logprobs(batches, TEMPERATURE) if reference else [None] * len(batches)
+        with_old.append([replace(b, old_logprobs=o, ref_logprobs=r) for b, o, r in zip(batches, old, ref, strict=True)])
+        for batch, logprobs, entropy in zip(batches, old, entropies, strict=True):
+            difference = logprobs - batch.sampler_logprobs
+            add(batch, entropy_mean=entropy, sampler_logprob_error_mean=difference.abs().exp())
+            add(batch, sampler_kl=difference.exp() - difference - 1)
+
+    def token_loss(batch: MicroBatch, logprobs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        assert batch.old_logprobs is not None
+        loss, clipped = clipped_surrogate(
+            logprobs, batch.old_logprobs, batch.advantages, clip_low=algorithm.clip_low, clip_high=algorithm.clip_high
+        )
+        add(batch, clip_fraction=clipped, kl_old_mean=kl_k3(logprobs, batch.old_logprobs))
+        if batch.ref_logprobs is not None:
+            add(batch, kl_ref_mean=kl_k3(logprobs, batch.ref_logprobs))
+            loss = loss + algorithm.kl_coefficient * kl_k3(logprobs, batch.ref_logprobs)
+        return (loss * batch.weights).sum()
+
+    done = [learner.update(batches, TEMPERATURE, token_loss) for batches in with_old * algorithm.epochs]
+    return done, {
+        name: math.fsum(float(v.sum()) for v in values) / sum(len(v) for v in values) for name, values in terms.items()
+    }
+
+
+@pytest.mark.parametrize("micro_batch_tokens", SPLITS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_leaving_out_the_old_policy_pass_of_the_first_update_changes_no_bit(
+    world: World, algorithm: AlgorithmConfig, micro_batch_tokens: int
+) -> None:
+    plain = new_learner(world, 0)
+    done, expected = plain_step(plain, algorithm, micro_batch_tokens)
+
+    learner, figures = new_learner(world, 0), Figures()
+    trainer = trainer_of(learner, algorithm, micro_batch_tokens)
+    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    loss, grad_norm = trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+
+    assert loss == sum(update.loss for update in done) / len(done)
+    assert grad_norm == sum(update.grad_norm for update in done) / len(done)
+    means = figures.over_ranks(world)
+    assert {name: means[name] for name in expected} == expected
+    for (name, weight), (_, wanted) in zip(learner.weights(), plain.weights(), strict=True):
+        assert torch.equal(weight, wanted), name
+
+
+def test_the_first_update_of_a_step_has_no_old_policy_pass_and_every_later_one_has_one(world: World) -> None:
+    learner = new_learner(world, 0)
+    passes = Passes(learner)
+    trainer, figures = trainer_of(learner, AlgorithmConfig(minibatch_sequences=4, epochs=3)), Figures()
+    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    first, *later = [sum(int(batch.response_mask.sum()) for batch in batches) for batches in updates]
+    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    assert passes.tokens == {"alone": sum(later), "trained": 3 * (first + sum(later))}
+
+
+def test_with_one_update_a_step_there_is_no_old_policy_pass_at_all(world: World) -> None:
+    learner = new_learner(world, 0)
+    passes = Passes(learner)
+    trainer, figures = trainer_of(learner, ALGORITHMS["one update"]), Figures()
+    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    assert passes.tokens["alone"] == 0
