@@ -156,6 +156,9 @@ class AlgorithmConfig(Section):
     clip_high: float = Field(0.2, ge=0)
     dual_clip: float | None = Field(None, gt=1, description="bound on the ratio where the advantage is negative")
     aggregation: Literal["token_mean", "sequence_mean_token_mean"] = "token_mean"
+    old_logprobs: Literal["recompute", "sampler"] = Field(
+        "recompute", description="the ratio's denominator: the trainer's own, or the sampler's without a pass for them"
+    )
     kl_coefficient: float = Field(0.0, ge=0, description="of the k3 divergence from the stage's first policy")
     entropy_coefficient: float = Field(0.0, ge=0)
     minibatch_sequences: int = Field(64, ge=1, description="responses per optimizer update")

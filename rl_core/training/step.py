@@ -6,6 +6,11 @@ computed forward nor backward. It still counts in every denominator and in the n
 The first update of a step is computed at the very weights that sampled: there the old policy's log-probabilities are
 the policy's own (to the bit in a model without dropout), and no pass is made for them. The updates behind it need one,
 before the weights change.
+
+With `algorithm.old_logprobs: sampler` no update has such a pass: the ratio is taken against the log-probabilities that
+the sampler gave with its tokens (PPO with the policy that acted as the old one). That is the same to rounding where
+sampler and trainer compute alike, as the transformers engine in float32 does; elsewhere the surrogate also clips what
+they disagree about. The disagreement is then known for the first update's tokens alone.
 """
 
 from collections.abc import Sequence
@@ -72,7 +77,7 @@ class StepTrainer:
             return self._token_loss(batch, logprobs, entropies, figures)
 
         def first_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-            seen.append(_measured(batch, logprobs.detach(), entropies.detach(), figures))
+            seen.append(self._measured(batch, logprobs.detach(), entropies.detach(), figures))
             return token_loss(seen[-1], logprobs, entropies)
 
         done = [self._learner.update(first, self._temperature, first_loss)]
@@ -87,8 +92,24 @@ class StepTrainer:
         return [replace(batch, ref_logprobs=logprobs) for batch, logprobs in zip(batches, ref, strict=True)]
 
     def _with_old(self, batches: list[MicroBatch], figures: Figures) -> list[MicroBatch]:
+        if self._algorithm.old_logprobs == "sampler":
+            return [replace(batch, old_logprobs=batch.sampler_logprobs) for batch in batches]
         old, entropies = self._learner.logprobs(batches, self._temperature)
-        return [_measured(*of_batch, figures) for of_batch in zip(batches, old, entropies, strict=True)]
+        return [self._measured(*of_batch, figures) for of_batch in zip(batches, old, entropies, strict=True)]
+
+    def _measured(
+        self, batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, figures: Figures
+    ) -> MicroBatch:
+        """The micro-batch with its old log-probabilities, where the policy's own of the weights that sampled are known.
+
+        Counts what the sampler and the policy make of the same tokens under the same weights.
+        """
+        difference, mask = logprobs - batch.sampler_logprobs, batch.weights > 0
+        figures.count("sampler_logprob_error_mean", difference.abs().exp(), mask)
+        figures.count("sampler_kl", difference.exp() - difference - 1, mask)
+        figures.count("entropy_mean", entropies, mask)
+        recompute = self._algorithm.old_logprobs == "recompute"
+        return replace(batch, old_logprobs=logprobs if recompute else batch.sampler_logprobs)
 
     def _micro_batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
         lengths = torch.tensor([len(sample.response_ids) for sample in samples])
@@ -130,12 +151,3 @@ class StepTrainer:
         figures.count("clip_fraction", clipped.float(), mask)
         figures.count("kl_old_mean", kl_k3(logprobs.detach(), batch.old_logprobs), mask)
         return (loss * batch.weights).sum()
-
-
-def _measured(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, figures: Figures) -> MicroBatch:
-    """The micro-batch with its old log-probabilities, counted against the sampler's of the same weights."""
-    difference, mask = logprobs - batch.sampler_logprobs, batch.weights > 0
-    figures.count("sampler_logprob_error_mean", difference.abs().exp(), mask)
-    figures.count("sampler_kl", difference.exp() - difference - 1, mask)
-    figures.count("entropy_mean", entropies, mask)
-    return replace(batch, old_logprobs=logprobs)

@@ -8,24 +8,31 @@ import torch
 
 from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
 from rl_core.config.sections import AlgorithmConfig
+from rl_core.rollout.engine import Sampling
+from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.training.batching import MicroBatch
 from rl_core.training.figures import Figures
 from rl_core.training.learner import Learner, Update
 from rl_core.training.step import StepTrainer
+from rl_core.types import Request
 from rl_core.world import World
 from tests.rl_core.training.tiny_training import (
     NUM_SAMPLES,
     TEMPERATURE,
     fixed_rollouts,
     new_learner,
+    policy,
     reference_of,
+    step,
 )
 
 ALGORITHMS = {
     "plain": AlgorithmConfig(minibatch_sequences=4, epochs=2),
     "one update": AlgorithmConfig(minibatch_sequences=12),
     "divergence": AlgorithmConfig(minibatch_sequences=4, epochs=2, kl_coefficient=0.1),
+    "sampler": AlgorithmConfig(minibatch_sequences=4, epochs=2, old_logprobs="sampler"),
 }
+ROUNDING = 1e-4  # of float32, over three updates
 SPLITS = (1, 64, 10_000)  # each response alone, some together, all together
 
 
@@ -48,7 +55,7 @@ def trainer_of(learner: Learner, algorithm: AlgorithmConfig, micro_batch_tokens:
 def plain_step(
     learner: Learner, algorithm: AlgorithmConfig, micro_batch_tokens: int
 ) -> tuple[list[Update], dict[str, float]]:
-    """The step written out, with an old-policy pass over every response; its updates and means over tokens."""
+    """The step written out, with an old-policy pass over every response; its updates, and its means over tokens."""
     trainer = trainer_of(learner, algorithm, micro_batch_tokens)
     updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
     reference = reference_of(learner.world, 0) if algorithm.kl_coefficient else None
@@ -58,15 +65,19 @@ def plain_step(
         for name, value in values.items():
             terms.setdefault(name, []).append(value.detach().double()[batch.weights > 0])
 
+    sampler = algorithm.old_logprobs == "sampler"
     with_old: list[list[MicroBatch]] = []
-    for batches in updates:
-        old, entropies = learner.logprobs(batches, TEMPERATURE)
+    for position, batches in enumerate(updates):
         ref = reference.logprobs(batches, TEMPERATURE) if reference else [None] * len(batches)
-        with_old.append([replace(b, old_logprobs=o, ref_logprobs=r) for b, o, r in zip(batches, old, ref, strict=True)])
-        for batch, logprobs, entropy in zip(batches, old, entropies, strict=True):
-            difference = logprobs - batch.sampler_logprobs
-            add(batch, entropy_mean=entropy, sampler_logprob_error_mean=difference.abs().exp())
-            add(batch, sampler_kl=difference.exp() - difference - 1)
+        old, entropies = learner.logprobs(batches, TEMPERATURE)
+        with_old.append([])
+        for batch, logprobs, entropy, ref_logprobs in zip(batches, old, entropies, ref, strict=True):
+            fixed = batch.sampler_logprobs if sampler else logprobs
+            with_old[-1].append(replace(batch, old_logprobs=fixed, ref_logprobs=ref_logprobs))
+            if position == 0 or not sampler:
+                difference = logprobs - batch.sampler_logprobs
+                add(batch, entropy_mean=entropy, sampler_logprob_error_mean=difference.abs().exp())
+                add(batch, sampler_kl=difference.exp() - difference - 1)
 
     def token_loss(batch: MicroBatch, logprobs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         assert batch.old_logprobs is not None
@@ -116,10 +127,24 @@ def test_the_first_update_of_a_step_has_no_old_policy_pass_and_every_later_one_h
     assert passes.tokens == {"alone": sum(later), "trained": 3 * (first + sum(later))}
 
 
-def test_with_one_update_a_step_there_is_no_old_policy_pass_at_all(world: World) -> None:
+@pytest.mark.parametrize("name", ["one update", "sampler"])
+def test_there_is_no_old_policy_pass_with_one_update_a_step_or_the_samplers_logprobs(world: World, name: str) -> None:
     learner = new_learner(world, 0)
     passes = Passes(learner)
-    trainer, figures = trainer_of(learner, ALGORITHMS["one update"]), Figures()
+    trainer, figures = trainer_of(learner, ALGORITHMS[name]), Figures()
     updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
     trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
     assert passes.tokens["alone"] == 0
+
+
+def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_alike(world: World) -> None:
+    engine = TransformersEngine(policy().eval(), max_concurrent_sequences=NUM_SAMPLES)
+    fixed = fixed_rollouts()
+    requests = [Request(r.problem.prompt_ids, 12, seed) for seed, r in enumerate(fixed)]
+    completions = engine.generate(requests, Sampling(TEMPERATURE))
+    rollouts = [replace(r, completion=completion) for r, completion in zip(fixed, completions, strict=True)]
+    recomputed, taken = (
+        step(new_learner(world, 0), rollouts, algorithm=AlgorithmConfig(minibatch_sequences=4, old_logprobs=old))
+        for old in ("recompute", "sampler")
+    )
+    assert taken == pytest.approx(recomputed, rel=ROUNDING)
