@@ -1,0 +1,62 @@
+"""Every benchmark is a command: it says what it takes, and at its smallest size it leaves its table and its file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FILES = sorted((REPOSITORY / "benchmarks").glob("*.py"))
+COMMANDS = [file.stem for file in FILES if 'if __name__ == "__main__":' in file.read_text(encoding="utf-8")]
+
+
+def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`python -m benchmarks.<name>`, which must succeed."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done
+
+
+def measured(name: str, tmp_path: Path, *arguments: object) -> tuple[str, dict[str, Any]]:
+    """The table on the terminal, and the result file."""
+    file = tmp_path / f"{name}.json"
+    done = run(name, *arguments, "--json", file)
+    outcome = json.loads(file.read_text())
+    assert {"commit", "processor", "versions", "command"} <= set(outcome)
+    return done.stdout, outcome
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_benchmark_says_what_it_takes(name: str) -> None:
+    shown = run(name, "--help").stdout
+    assert f"python -m benchmarks.{name}" in shown
+    assert "--json FILE" in shown
+
+
+def test_every_benchmark_is_told_of_in_the_readme() -> None:
+    told = (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"python -m benchmarks.{name}" not in told] == []
+
+
+def test_grading_is_measured(tmp_path: Path) -> None:
+    problems = tmp_path / "problems.json"
+    problems.write_text(json.dumps([{"answer": answer} for answer in (r"\frac{1}{2}", "3", "x+1")]))
+    table, outcome = measured("grading", tmp_path, problems)
+    assert "realistic, grader" in table
+    assert outcome["fast_path_per_second"] > 0
+    assert outcome["pairs"] > 0
+
+
+def test_log_probabilities_are_measured_both_ways(tmp_path: Path) -> None:
+    table, outcome = measured("logprobs", tmp_path, "--cases", "16x4096x2048")
+    assert "Forward and backward pass" in table
+    (row,) = outcome["rows"]
+    one_copy = 4 * 4096 * 2048 / 1e9
+    assert row["plain both GB"] > 3 * one_copy
+    assert row["ours both s"]["repetitions"] >= 1
