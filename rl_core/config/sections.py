@@ -147,6 +147,33 @@ class RolloutConfig(Section):
     max_concurrent_sequences: int = Field(256, ge=1, description="decoded together on one device")
 
 
+CorrectionLevel = Literal["token", "sequence", "sequence_geometric_mean"]
+
+
+class CorrectionConfig(Section):
+    """What to do about tokens that sampler and trainer give different probabilities; nothing by default.
+
+    Both choices look at the ratio of the trainer's probability to the sampler's, of a token or of its whole response.
+    """
+
+    weight: CorrectionLevel | None = Field(None, description="the ratio that multiplies the surrogate; null: none")
+    max_weight: float | None = Field(None, ge=1, description="truncates it (C of TIS); null: never")
+    mask: CorrectionLevel | None = Field(None, description="the ratio that drops what is out of bounds; null: none")
+    mask_low: float | None = Field(None, gt=0, lt=1)
+    mask_high: float | None = Field(None, gt=1)
+
+    @model_validator(mode="after")
+    def _bounds_have_something_to_bound(self) -> Self:
+        if self.weight is None and self.max_weight is not None:
+            raise ValueError("max_weight does nothing without `weight`: token, sequence or sequence_geometric_mean")
+        bounded = self.mask_low is not None or self.mask_high is not None
+        if self.mask is None and bounded:
+            raise ValueError("mask_low and mask_high do nothing without `mask`")
+        if self.mask is not None and not bounded:
+            raise ValueError("mask does nothing without a bound: give mask_low, mask_high or both")
+        return self
+
+
 class AlgorithmConfig(Section):
     """GRPO: group-relative advantages and the clipped surrogate."""
 
@@ -163,6 +190,19 @@ class AlgorithmConfig(Section):
     entropy_coefficient: float = Field(0.0, ge=0)
     minibatch_sequences: int = Field(64, ge=1, description="responses per optimizer update")
     epochs: int = Field(1, ge=1, description="passes over each batch of responses")
+    correction: CorrectionConfig = Field(
+        default_factory=CorrectionConfig,
+        description="of the sampler's mismatch; a stage that gives one gives all of it",
+    )
+
+    @model_validator(mode="after")
+    def _correction_has_two_policies_to_compare(self) -> Self:
+        if self.old_logprobs == "sampler" and (self.correction.weight or self.correction.mask):
+            raise ValueError(
+                "correction does nothing with old_logprobs: sampler, whose ratio is against the sampler already; take "
+                "one of the two"
+            )
+        return self
 
 
 class OptimizerConfig(Section):

@@ -14,6 +14,9 @@ MEANS = (
     "kl_ref_mean",
     "sampler_logprob_error_mean",
     "sampler_kl",
+    "correction_weight_mean",
+    "correction_truncated_fraction",
+    "correction_masked_fraction",
 )
 
 

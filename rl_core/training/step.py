@@ -19,12 +19,13 @@ from dataclasses import replace
 import torch
 
 from rl_core.algorithms.advantages import group_relative
-from rl_core.algorithms.objectives import clipped_surrogate, kl_k3, token_weights
+from rl_core.algorithms.objectives import token_weights
 from rl_core.config import AlgorithmConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
 from rl_core.training.figures import Figures
 from rl_core.training.learner import Learner
+from rl_core.training.loss import micro_batch_loss
 from rl_core.training.reference import ReferencePolicy
 
 
@@ -74,7 +75,7 @@ class StepTrainer:
         seen: list[MicroBatch] = []
 
         def token_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-            return self._token_loss(batch, logprobs, entropies, figures)
+            return micro_batch_loss(batch, logprobs, entropies, self._algorithm, figures)
 
         def first_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
             seen.append(self._measured(batch, logprobs.detach(), entropies.detach(), figures))
@@ -128,26 +129,3 @@ class StepTrainer:
     @property
     def _all_count(self) -> bool:
         return self._algorithm.kl_coefficient > 0 or self._algorithm.entropy_coefficient > 0
-
-    def _token_loss(
-        self, batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, figures: Figures
-    ) -> torch.Tensor:
-        algorithm, mask = self._algorithm, batch.weights > 0
-        assert batch.old_logprobs is not None, "with_fixed_logprobs comes first"
-        loss, clipped = clipped_surrogate(
-            logprobs,
-            batch.old_logprobs,
-            batch.advantages,
-            clip_low=algorithm.clip_low,
-            clip_high=algorithm.clip_high,
-            dual_clip=algorithm.dual_clip,
-        )
-        if batch.ref_logprobs is not None:
-            divergence = kl_k3(logprobs, batch.ref_logprobs)
-            loss = loss + algorithm.kl_coefficient * divergence
-            figures.count("kl_ref_mean", divergence.detach(), mask)
-        if algorithm.entropy_coefficient:
-            loss = loss - algorithm.entropy_coefficient * entropies
-        figures.count("clip_fraction", clipped.float(), mask)
-        figures.count("kl_old_mean", kl_k3(logprobs.detach(), batch.old_logprobs), mask)
-        return (loss * batch.weights).sum()

@@ -105,6 +105,28 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             {"embedded": {"max_depth": 27}},
             "embedded.max_depth: Input should be less than or equal to 26 (received 27)",
         ),
+        (
+            {"algorithm": {"correction": {"max_weight": 2}}},
+            "algorithm.correction: max_weight does nothing without `weight`: token, sequence or "
+            "sequence_geometric_mean",
+        ),
+        (
+            {"algorithm": {"correction": {"weight": "token", "mask_high": 2}}},
+            "algorithm.correction: mask_low and mask_high do nothing without `mask`",
+        ),
+        (
+            {"algorithm": {"correction": {"mask": "sequence"}}},
+            "algorithm.correction: mask does nothing without a bound: give mask_low, mask_high or both",
+        ),
+        (
+            {"algorithm": {"correction": {"mask": "token", "mask_low": 1.1}}},
+            "algorithm.correction.mask_low: Input should be less than 1 (received 1.1)",
+        ),
+        (
+            {"algorithm": {"old_logprobs": "sampler", "correction": {"weight": "token"}}},
+            "algorithm: correction does nothing with old_logprobs: sampler, whose ratio is against the sampler already; take "
+            "one of the two",
+        ),
     ],
 )
 def test_a_rule_that_is_broken_is_explained(sections: dict[str, Any], message: str) -> None:

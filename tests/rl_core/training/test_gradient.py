@@ -1,9 +1,12 @@
 """One update's loss and gradient against the formulas written out, however the batch is split."""
 
+import math
+from typing import Any
+
 import pytest
 import torch
 
-from rl_core.config.sections import AlgorithmConfig, OptimizerConfig
+from rl_core.config.sections import AlgorithmConfig, CorrectionConfig, OptimizerConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.figures import Figures
 from rl_core.training.learner import Learner
@@ -44,8 +47,35 @@ def logprobs_and_entropies(model: torch.nn.Module, rollout: Rollout) -> tuple[to
     return logprobs.gather(-1, torch.tensor(response)[:, None])[:, 0], -(logprobs.exp() * logprobs).sum(-1)
 
 
+def correction_factor(correction: CorrectionConfig, difference: torch.Tensor) -> torch.Tensor:
+    """What multiplies one response's surrogate, where `difference` is old minus sampler log-probability: [T]."""
+    ratios = {
+        "token": difference.exp(),
+        "sequence": difference.sum().exp().expand_as(difference),
+        "sequence_geometric_mean": difference.mean().exp().expand_as(difference),
+    }
+    factor = torch.ones_like(difference)
+    if correction.weight is not None:
+        factor = ratios[correction.weight].clamp(max=correction.max_weight or math.inf)
+    if correction.mask is not None:
+        low, high = correction.mask_low or 0.0, correction.mask_high or math.inf
+        factor = torch.where((ratios[correction.mask] >= low) & (ratios[correction.mask] <= high), factor, 0.0)
+    return factor
+
+
+def surrogate(algorithm: AlgorithmConfig, logprobs: torch.Tensor, advantage: float) -> torch.Tensor:
+    """What one response's tokens contribute, negated: [T]."""
+    sampler = torch.full_like(logprobs, SAMPLER_LOGPROB)
+    old = sampler if algorithm.old_logprobs == "sampler" else logprobs.detach()
+    ratio = (logprobs - old).exp()
+    gain = torch.minimum(ratio * advantage, ratio.clamp(1 - algorithm.clip_low, 1 + algorithm.clip_high) * advantage)
+    if algorithm.dual_clip is not None and advantage < 0:
+        gain = gain.clamp(min=algorithm.dual_clip * advantage)
+    return -gain * correction_factor(algorithm.correction, old - sampler)
+
+
 def written_out(algorithm: AlgorithmConfig) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss and gradient of the first update from the policy itself: the ratio is one, nothing is clipped."""
+    """Loss and gradient of the first update, from the policy itself."""
     model, reference, rollouts = policy(), first_policy(), fixed_rollouts()
     num_tokens = sum(len(rollout.completion.token_ids) for rollout in rollouts)
     loss = torch.zeros(())
@@ -58,9 +88,9 @@ def written_out(algorithm: AlgorithmConfig) -> tuple[float, dict[str, torch.Tens
         logprobs, entropies = logprobs_and_entropies(model, rollout)
         with torch.no_grad():
             ref_logprobs, _ = logprobs_and_entropies(reference, rollout)
-        ratio = (logprobs - logprobs.detach()).exp()
         difference = ref_logprobs - logprobs
-        tokens = -advantage * ratio + algorithm.kl_coefficient * (difference.exp() - difference - 1)
+        tokens = surrogate(algorithm, logprobs, advantage)
+        tokens = tokens + algorithm.kl_coefficient * (difference.exp() - difference - 1)
         tokens = tokens - algorithm.entropy_coefficient * entropies
         if algorithm.aggregation == "token_mean":
             loss = loss + tokens.sum() / num_tokens
@@ -70,24 +100,40 @@ def written_out(algorithm: AlgorithmConfig) -> tuple[float, dict[str, torch.Tens
     return loss.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
+# The bounds are such that some tokens, or responses, lie on either side of each.
+TERMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "kl": {"kl_coefficient": 0.1},
+    "entropy": {"entropy_coefficient": 0.05},
+    "kl and entropy": {"kl_coefficient": 0.1, "entropy_coefficient": 0.05},
+    "clipped": {"old_logprobs": "sampler"},
+    "dual clip": {"old_logprobs": "sampler", "dual_clip": 3.0},
+    "token weight": {"correction": {"weight": "token"}},
+    "TIS": {"correction": {"weight": "token", "max_weight": 2.0}},
+    "IcePop": {"correction": {"weight": "token", "mask": "token", "mask_low": 0.5, "mask_high": 5.0}},
+    "seq-TIS": {"correction": {"weight": "sequence", "max_weight": 2.0}},
+    "seq-MIS": {"correction": {"weight": "sequence", "mask": "sequence", "mask_high": 2.0}},
+    "geo-mask": {"correction": {"mask": "sequence_geometric_mean", "mask_low": 0.99, "mask_high": 2.0}},
+    "seq-mask-tis with kl and entropy": {
+        "correction": {"weight": "token", "mask": "sequence_geometric_mean", "mask_high": 2.0},
+        "kl_coefficient": 0.1,
+        "entropy_coefficient": 0.05,
+    },
+}
+
+
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean_token_mean"])
-@pytest.mark.parametrize(
-    ("kl", "entropy"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.05), (0.1, 0.05)], ids=["plain", "kl", "entropy", "both"]
-)
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
 def test_the_gradient_is_that_of_the_formulas_however_the_batch_is_split(
-    learner: Learner, world: World, aggregation: str, kl: float, entropy: float
+    learner: Learner, world: World, aggregation: str, terms: dict[str, Any]
 ) -> None:
     algorithm = AlgorithmConfig.model_validate(
-        {
-            "minibatch_sequences": len(REWARDS),
-            "aggregation": aggregation,
-            "kl_coefficient": kl,
-            "entropy_coefficient": entropy,
-        }
+        {"minibatch_sequences": len(REWARDS), "aggregation": aggregation, **terms}
     )
-    reference = reference_of(world, 0) if kl else None
+    reference = reference_of(world, 0) if algorithm.kl_coefficient else None
     expected_loss, expected = written_out(algorithm)
     norm = torch.stack([gradient.norm() for gradient in expected.values()]).norm().item()
+    assert norm > 0
     for micro_batch_tokens in (1, 50, 10_000):  # each sequence alone, some together, all together
         loss, grad_norm = step(
             learner, fixed_rollouts(), algorithm=algorithm, reference=reference, micro_batch_tokens=micro_batch_tokens

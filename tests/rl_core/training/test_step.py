@@ -148,3 +148,26 @@ def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_a
         for old in ("recompute", "sampler")
     )
     assert taken == pytest.approx(recomputed, rel=ROUNDING)
+
+
+def test_what_a_correction_did_is_told_and_what_is_off_is_null(world: World) -> None:
+    correction = {"weight": "token", "max_weight": 2.0, "mask": "token", "mask_low": 0.5}
+    learner, figures = new_learner(world, 0), Figures()
+    trainer = trainer_of(learner, AlgorithmConfig(minibatch_sequences=12, correction=correction))
+    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    (old, _), batches = learner.logprobs(updates[0], TEMPERATURE), updates[0]
+    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    ratios = torch.cat([(o - batch.sampler_logprobs).exp() for o, batch in zip(old, batches, strict=True)]).tolist()
+    weights = [0.0 if ratio < 0.5 else min(ratio, 2.0) for ratio in ratios]
+    means = figures.over_ranks(world)
+    assert means["correction_weight_mean"] == pytest.approx(sum(weights) / len(weights))
+    assert means["correction_truncated_fraction"] == sum(ratio > 2.0 for ratio in ratios) / len(ratios) > 0
+    assert means["correction_masked_fraction"] == sum(ratio < 0.5 for ratio in ratios) / len(ratios) > 0
+
+    figures = Figures()
+    trainer = trainer_of(learner, AlgorithmConfig(minibatch_sequences=12, correction={"weight": "sequence"}))
+    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    means = figures.over_ranks(world)
+    assert means["correction_weight_mean"] is not None
+    assert means["correction_truncated_fraction"] is None
+    assert means["correction_masked_fraction"] is None
