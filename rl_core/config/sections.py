@@ -199,8 +199,8 @@ class AlgorithmConfig(Section):
     def _correction_has_two_policies_to_compare(self) -> Self:
         if self.old_logprobs == "sampler" and (self.correction.weight or self.correction.mask):
             raise ValueError(
-                "correction does nothing with old_logprobs: sampler, whose ratio is against the sampler already; take "
-                "one of the two"
+                "correction does nothing with old_logprobs: sampler, whose ratio is of the sampler already: take one "
+                "of the two"
             )
         return self
 

@@ -124,8 +124,8 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
         ),
         (
             {"algorithm": {"old_logprobs": "sampler", "correction": {"weight": "token"}}},
-            "algorithm: correction does nothing with old_logprobs: sampler, whose ratio is against the sampler already; take "
-            "one of the two",
+            "algorithm: correction does nothing with old_logprobs: sampler, whose ratio is of the sampler already: "
+            "take one of the two",
         ),
     ],
 )
