@@ -1,4 +1,4 @@
-"""Saving and restoring everything that decides the next step of a training.
+"""What a checkpoint holds, everything that decides the next step of a training; restoring, finding, pruning.
 
     step_000010/
       policy/weights/          DCP: float32 parameters under their own names
@@ -10,63 +10,18 @@
       manifest.json            written last
 
 Random states need no file: every generator is seeded from (run seed, purpose, step, index), see `rl_core.world`.
+Writing is in `saving`.
 """
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
-from rl_core.checkpoint.probe import last_logits, probe_prompts, write_probe
-from rl_core.checkpoint.tensors import read_tensors, write_tensors
-from rl_core.config import RecipeConfig, dump_config
+from rl_core.checkpoint.tensors import read_tensors
 from rl_core.errors import MistakeError
-from rl_core.manifest import publish, read_json, read_manifest, write_json, write_manifest
+from rl_core.manifest import read_json, read_manifest
 from rl_core.training.learner import Learner
-from rl_core.training.partitions import MOMENTS, create_moments, read_moment, read_weight, write_moment, write_weight
-
-FREE_SPACE_FACTOR = 1.1  # of what a checkpoint takes, that must be free before one is written
-BYTES_PER_PARAMETER = 12  # float32 weight and two moments
-
-
-def save_checkpoint(
-    directory: Path,
-    learner: Learner,
-    state: dict[str, Any],
-    *,
-    config: RecipeConfig,
-    key: str,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[tuple[int, ...]],
-) -> None:
-    """Write a checkpoint and give it its final name. A collective call.
-
-    Raises:
-        MistakeError: there is not enough free space; nothing is written.
-    """
-    partial = directory.with_name(directory.name + ".partial")
-    _require_space(directory.parent, learner)
-    if learner.world.is_first:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "policy").mkdir(parents=True)
-        (partial / "trainer").mkdir()
-    learner.world.barrier()
-    weights, moments = _own_tensors(learner)
-    write_tensors(partial / "policy" / "weights", weights)
-    write_tensors(partial / "trainer" / "optimizer", moments)
-    fixed = probe_prompts(prompts)
-    logits = last_logits(learner.causal_lm, fixed, learner.world.device)
-    if learner.world.is_first:
-        write_probe(partial / "policy", fixed, logits)
-        learner.causal_lm.config.save_pretrained(partial / "policy")
-        learner.causal_lm.generation_config.save_pretrained(partial / "policy")
-        tokenizer.save_pretrained(partial / "policy")
-        write_json(partial / "trainer" / "state.json", {**state, "optimizer_steps": _optimizer_steps(learner)})
-        (partial / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        write_manifest(partial, key=key, world_size=learner.world.size, zero_stage=learner.zero_stage)
-        publish(partial, directory)
-    learner.world.barrier()
+from rl_core.training.partitions import create_moments, write_moment, write_weight
 
 
 def restore_checkpoint(directory: Path, learner: Learner) -> dict[str, Any]:
@@ -110,34 +65,3 @@ def prune_checkpoints(folder: Path, key: str, keep: int) -> None:
     for directory in folder.glob("step_*"):
         if directory not in kept:
             shutil.rmtree(directory)
-
-
-def _own_tensors(learner: Learner) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The weights and moments that this rank writes: every parameter is gathered once, and kept by one rank."""
-    weights, moments = {}, {}
-    for index, (name, parameter) in enumerate(learner.named_parameters()):
-        mine = index % learner.world.size == learner.world.rank
-        weight = read_weight(parameter)
-        if mine:
-            weights[name] = weight.cpu()
-        for moment in MOMENTS:
-            value = read_moment(learner, parameter, moment)
-            if mine:
-                moments[f"{moment}.{name}"] = value.cpu()
-    return weights, moments
-
-
-def _optimizer_steps(learner: Learner) -> int:
-    return int(next(iter(learner.adamw.state.values()))["step"])
-
-
-def _require_space(folder: Path, learner: Learner) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = sum(getattr(p, "ds_numel", p.numel()) for _, p in learner.named_parameters())
-    needed = FREE_SPACE_FACTOR * BYTES_PER_PARAMETER * parameters
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise MistakeError(
-            f"{folder}: a checkpoint needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: make room, or lower "
-            "checkpoint.keep_last; the run continues from its last checkpoint"
-        )

@@ -1,18 +1,49 @@
 """Named tensors in torch.distributed.checkpoint (DCP) folders: written by the ranks that hold them, read in pieces."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.storage import WriteResult
 
 READ_BYTES = 1_000_000_000  # tensors held at a time while reading
 
 
-def write_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write the tensors of all ranks into one folder. A collective call; a name belongs to one rank."""
-    dcp.save(dict(tensors), checkpoint_id=folder)
+def write_tensors(
+    folder: Path,
+    tensors: Mapping[str, torch.Tensor],
+    group: dist.ProcessGroup | None = None,
+    *,
+    then: Callable[[], None] | None = None,
+) -> None:
+    """Write the tensors of all ranks into one folder. A collective call; a name belongs to one rank.
+
+    Args:
+        tensors: on the CPU; must not change during the call.
+        group: of all ranks, on gloo; default: the one that training uses.
+        then: called on the first rank when every rank's file and the metadata are there.
+
+    Raises:
+        CheckpointException: what any rank raised, or `then`; on every rank.
+    """
+    dcp.save(dict(tensors), storage_writer=_Writer(folder, then), process_group=group)
+
+
+class _Writer(dcp.FileSystemWriter):
+    """DCP's own writer, which goes on to call `then` inside the step whose failure DCP tells to all ranks."""
+
+    def __init__(self, folder: Path, then: Callable[[], None] | None) -> None:
+        # Nothing is on an accelerator; copying ahead from there would make a context on the first one, for every rank.
+        super().__init__(folder, per_thread_copy_ahead=0)
+        self._then = then
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        super().finish(metadata, results)
+        if self._then is not None:
+            self._then()
 
 
 def stored_tensors(folder: Path) -> dict[str, TensorStorageMetadata]:

@@ -3,22 +3,24 @@
 Read `StageTraining._step` first. Every rank runs all of it; what only one may do asks `world.is_first`.
 """
 
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
-from rl_core.checkpoint.state import complete_checkpoints, prune_checkpoints, restore_checkpoint, save_checkpoint
+from rl_core.checkpoint.saving import CheckpointSaver
+from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
 from rl_core.errors import Interrupted
 from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import load_causal_lm
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
-from rl_core.rollout.choose import choose_engine, start_engine
 from rl_core.rollout.collect import Collected, Collector, response_metrics
-from rl_core.rollout.concurrency import tail_fraction
-from rl_core.rollout.engine import RolloutEngine, Sampling
+from rl_core.rollout.engine import Sampling
+from rl_core.rollout.fingerprint import require_equal, tensor_fingerprint
+from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
@@ -34,7 +36,6 @@ from rl_core.training.schedule import learning_rate
 from rl_core.training.signals import StopRequest
 from rl_core.training.step import StepTrainer
 from rl_core.training.summary import write_summary
-from rl_core.training.synchronize import synchronize
 from rl_core.world import World, seed_everything
 
 
@@ -42,9 +43,7 @@ def train(run: RunDir, index: int) -> None:
     """Train stage `index` to its last step, on this process as one rank of those that torchrun started."""
     world = World.join()
     try:
-        training = StageTraining(run, index, world)
-        with closing(training.engine):
-            training.run()
+        StageTraining(run, index, world).run()
     finally:
         world.leave()
 
@@ -60,7 +59,10 @@ class StageTraining:
         self.tokenizer = AutoTokenizer.from_pretrained(start)
         self.problems = load_stage_problems(run, index, self.tokenizer)
         self.learner = Learner(self._load(start), self.config.training, self.stage.optimizer, world)
-        self.engine = self._start_engine(start)
+        self.engine = TransformersEngine(
+            self._load(start).to(world.device).eval(),
+            max_concurrent_sequences=self.stage.rollout.max_concurrent_sequences,
+        )
         self.collector = Collector(self.engine, self.tokenizer, Scorer(self.config.rewards), world)
         self.trainer = StepTrainer(
             self.learner,
@@ -70,6 +72,13 @@ class StageTraining:
             micro_batch_tokens=self.config.training.micro_batch_tokens,
         )
         self.measurements = Measurements(self.collector, self.problems, self.config)
+        self.saver = CheckpointSaver(
+            self.learner,
+            config=self.config,
+            key=run.stage_key(index),
+            tokenizer=self.tokenizer,
+            prompts=[problem.prompt_ids for problem in self.problems.train],
+        )
 
     def run(self) -> None:
         """From the last checkpoint, or from the beginning, to the last step."""
@@ -77,7 +86,7 @@ class StageTraining:
         first_step = self._resume() + 1
         tracker = Tracker(self.run_dir, self.index, enabled=self.world.is_first)
         work = f"train {self.stage.name}"
-        with Progress(work, self.stage.steps, enabled=self.world.is_first) as progress, tracker:
+        with Progress(work, self.stage.steps, enabled=self.world.is_first) as progress, tracker, self.saver:
             if first_step == 1:
                 self._record({"stage": self.stage.name, "step": 0, **self.measurements.take()}, tracker)
             for step in range(first_step, self.stage.steps + 1):
@@ -102,7 +111,6 @@ class StageTraining:
             rate = learning_rate(self.stage.optimizer, step)
             self.learner.set_learning_rate(rate)
             collected = self._collect(step)
-            self.engine.sleep()
             figures = Figures()
             samples, no_advantage = self.trainer.samples(collected.rollouts, self.stage.rollout.num_samples)
             with clock("logprob"):
@@ -110,7 +118,7 @@ class StageTraining:
             with clock("train"):
                 loss, grad_norm = self.trainer.train(updates, figures)
             with clock("sync"):
-                synchronize(self.learner, self.engine, step)
+                self._synchronise(step)
             with clock("measure"):
                 measured = self.measurements.take() if self._is_due(step, self.config.validation.every_steps) else {}
         if self.world.is_first and self._is_due(step, self.config.tracking.rollouts_every_steps):
@@ -121,7 +129,6 @@ class StageTraining:
             "step": step,
             "policy_version": step - 1,
             **response_metrics(collected.rollouts),
-            "generate_tail_fraction": tail_fraction([rollout.completion for rollout in collected.rollouts]),
             "zero_advantage_group_fraction": no_advantage,
             "loss_policy": loss,
             "grad_norm": grad_norm,
@@ -154,6 +161,18 @@ class StageTraining:
             seed=(self.config.seed, "rollout", self.index, step),
         )
 
+    def _synchronise(self, policy_version: int) -> None:
+        """Give the sampler the learner's weights, and compare what both hold."""
+        learner_fingerprint = {}
+
+        def weights() -> Iterator[tuple[str, torch.Tensor]]:
+            for name, weight in self.learner.weights():
+                learner_fingerprint[name] = tensor_fingerprint(weight)
+                yield name, weight
+
+        self.engine.load_weights(weights(), policy_version)
+        require_equal(learner_fingerprint, self.engine.fingerprint(), policy_version=policy_version)
+
     def _record(self, metrics: dict[str, Any], tracker: Tracker) -> None:
         if self.world.is_first:
             write_metrics(self.files.metrics, metrics)
@@ -166,26 +185,27 @@ class StageTraining:
         if checkpoints:
             state = restore_checkpoint(checkpoints[-1], self.learner)
             step, last_line = int(state["step"]), state["metrics"]
+            self._synchronise(step)
             if self.world.is_first:
                 print(f"stage {self.stage.name}: continues after step {step}", flush=True)
         if self.world.is_first:
             self.files.root.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.files.metrics, step, last_line)
         self.world.barrier()
-        synchronize(self.learner, self.engine, step)
         return step
 
     def _save_if_due(self, step: int, metrics: dict[str, Any]) -> None:
-        """Write a checkpoint where one is due, and add its time to the step's."""
+        """Start a checkpoint where one is due, and add the time that it holds the step up; wait for the last one."""
         if self._is_due(step, self.config.checkpoint.every_steps):
             clock = Clock()
             with clock("save"):
                 self._save(step, metrics)
+                if step == self.stage.steps:
+                    self.saver.finish()
             metrics.update(clock.seconds, step_seconds=metrics["step_seconds"] + clock.seconds["save_seconds"])
+            metrics["save_background_seconds"] = self.saver.write_seconds
 
     def _save(self, step: int, metrics: dict[str, Any]) -> None:
-        checkpoint = self.files.checkpoint(step)
-        key = self.run_dir.stage_key(self.index)
         position = step * self.stage.rollout.num_prompts
         state = {
             "step": step,
@@ -194,20 +214,16 @@ class StageTraining:
             "data": {"position": position, "epoch": position // len(self.problems.train)},
             "metrics": metrics,
         }
-        prompts = [problem.prompt_ids for problem in self.problems.train]
-        save_checkpoint(
-            checkpoint, self.learner, state, config=self.config, key=key, tokenizer=self.tokenizer, prompts=prompts
-        )
-        if self.world.is_first:
-            prune_checkpoints(self.files.checkpoints, key, self.config.checkpoint.keep_last)
+        self.saver.save(self.files.checkpoint(step), state)
 
     def _stop_if_asked(self, stop: StopRequest, step: int, metrics: dict[str, Any]) -> None:
         """End between two steps, on every rank at once, when any was asked to by a signal."""
         (asked,) = self.world.sum([float(stop.exit_code or 0)])
         if not asked:
             return
-        if not self.files.checkpoint(step).exists():
+        if self.saver.latest != self.files.checkpoint(step):
             self._save(step, metrics)
+        self.saver.finish()
         raise Interrupted(stop.exit_code or Interrupted().exit_code)
 
     def _is_due(self, step: int, every: int) -> bool:
@@ -215,21 +231,6 @@ class StageTraining:
 
     def _load(self, folder: Path) -> PreTrainedModel:
         return load_causal_lm(folder, self.config.policy, self.world.device)
-
-    def _start_engine(self, start: Path) -> RolloutEngine:
-        rollout = self.stage.rollout
-        choice = choose_engine(rollout)
-        if self.world.is_first:
-            print(f"stage {self.stage.name}: {choice}", flush=True)
-        return start_engine(
-            choice,
-            start,
-            self.config.policy,
-            rollout,
-            context_tokens=self.stage.context_tokens,
-            max_concurrent_sequences=rollout.max_concurrent_sequences,
-            world=self.world,
-        )
 
     def _reference(self, start: Path) -> ReferencePolicy | None:
         if not self.stage.algorithm.kl_coefficient:

@@ -1,40 +1,12 @@
-"""Publishing, finding and pruning checkpoints; what is in them is tested by `training/test_zero_stages`."""
+"""Finding and pruning checkpoints. Writing is tested by `test_saving`, restoring by `training/test_zero_stages`."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from rl_core.checkpoint import state
-from rl_core.checkpoint.state import complete_checkpoints, prune_checkpoints, save_checkpoint
-from rl_core.config import load_config
-from rl_core.embedded.tokenizer import build_tokenizer
+from rl_core.checkpoint.state import complete_checkpoints, prune_checkpoints
 from rl_core.errors import MistakeError
-from rl_core.manifest import MANIFEST, publishing, read_manifest
-from rl_core.training.learner import Learner
-from rl_core.world import World
-from tests.rl_core.training.tiny_training import fixed_rollouts, new_learner, step
-
-
-@pytest.fixture(scope="module")
-def learner(world: World) -> Learner:
-    trained = new_learner(world, 1)
-    step(trained, fixed_rollouts())
-    return trained
-
-
-def save(learner: Learner, directory: Path, **more: Any) -> None:
-    save_checkpoint(
-        directory,
-        learner,
-        {"step": 3, **more},
-        config=load_config(overrides=["seed=9"]),
-        key="0123456789abcdef",
-        tokenizer=build_tokenizer(),
-        prompts=[(2, 3, 4), (5, 6)],
-    )
+from rl_core.manifest import MANIFEST, publishing
 
 
 def make(folder: Path, *names: str, key: str = "key") -> None:
@@ -45,59 +17,6 @@ def make(folder: Path, *names: str, key: str = "key") -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def test_a_checkpoint_holds_everything_under_the_names_of_the_contract(learner: Learner, tmp_path: Path) -> None:
-    directory = tmp_path / "step_000003"
-    save(learner, directory, data={"position": 96})
-    assert names(tmp_path) == ["step_000003"]
-    assert names(directory) == ["config.yaml", "manifest.json", "policy", "trainer"]
-    assert {"weights", "config.json", "generation_config.json", "tokenizer.json", "probe.safetensors"} <= set(
-        names(directory / "policy")
-    )
-    assert names(directory / "trainer") == ["optimizer", "state.json"]
-    assert json.loads((directory / "trainer" / "state.json").read_text()) == {
-        "step": 3,
-        "data": {"position": 96},
-        "optimizer_steps": 4,
-    }
-    assert yaml.safe_load((directory / "config.yaml").read_text())["seed"] == 9
-    manifest = read_manifest(directory)
-    assert manifest is not None
-    assert (manifest["config_digest"], manifest["world_size"], manifest["zero_stage"]) == ("0123456789abcdef", 1, 1)
-    assert {"torch", "transformers", "deepspeed"} <= set(manifest["versions"])
-
-
-def test_an_interrupted_save_leaves_the_old_checkpoint_and_the_next_one_is_whole(
-    learner: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = tmp_path / "step_000003"
-    save(learner, directory, attempt=1)
-    for interrupted_in in ("write_probe", "write_manifest", "publish"):
-        with monkeypatch.context() as patched:
-            patched.setattr(state, interrupted_in, interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                save(learner, directory, attempt=2)
-        (found,) = complete_checkpoints(tmp_path, "0123456789abcdef")
-        assert found == directory
-        assert json.loads((found / "trainer" / "state.json").read_text())["attempt"] == 1
-    save(learner, directory, attempt=3)
-    assert names(tmp_path) == ["step_000003"]
-    assert json.loads((directory / "trainer" / "state.json").read_text())["attempt"] == 3
-
-
-def interrupt(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_too_little_space_is_told_before_anything_is_written(
-    learner: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = state.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(state.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(MistakeError, match=r"needs .* GB and 0\.0 GB are free"):
-        save(learner, tmp_path / "step_000003")
-    assert names(tmp_path) == []
 
 
 def test_complete_checkpoints_are_found_oldest_first_and_nothing_else(tmp_path: Path) -> None:

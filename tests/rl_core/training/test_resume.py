@@ -37,7 +37,7 @@ TWO_RANKS = 1e-3  # of every figure in three steps: rounding, after updates that
 
 
 def of_time_or_memory(name: str) -> bool:
-    return name.endswith(("_seconds", "_per_second", "_bytes", "_tail_fraction"))
+    return name.endswith(("_seconds", "_per_second", "_bytes"))
 
 
 def start(run: RunDir, *more: str) -> subprocess.Popen[str]:
@@ -69,6 +69,22 @@ def send_after_step(run: RunDir, number: signal.Signals, step: int, *more: str) 
     process.send_signal(number)
     said, _ = process.communicate(timeout=DEADLINE_SECONDS)
     return process.returncode, said
+
+
+def kill_during_a_write(run: RunDir) -> int:
+    """Kill the stage while it writes a checkpoint that is not its first; the step of that checkpoint."""
+    for step in (6, 9):
+        process, checkpoint = start(run), run.stage(0).checkpoint(step)
+        partial = checkpoint.with_name(checkpoint.name + ".partial")
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not partial.exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[0]
+        process.kill()
+        process.communicate(timeout=DEADLINE_SECONDS)
+        if not checkpoint.exists():
+            assert partial.exists()
+            return step
+    pytest.fail("every checkpoint was published before the signal came")
 
 
 def lines(stage: StageDir) -> list[dict[str, Any]]:
@@ -158,6 +174,19 @@ def test_a_killed_stage_ends_bit_for_bit_where_an_undisturbed_one_ends(
     if step > 3:
         assert "continues after step" in said
     assert_same_end(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_stage_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
+    undisturbed: RunDir, prepared: RunDir, tmp_path: Path
+) -> None:
+    run = copy_of(prepared, tmp_path)
+    step = kill_during_a_write(run)
+    with run.stage(0).metrics.open("a") as metrics:  # as if the write had taken two steps more
+        metrics.writelines(json.dumps({"step": later, "reward_mean": -1.0}) + "\n" for later in (step + 1, step + 2))
+    assert f"continues after step {step - 3}" in finish(run)
+    assert_same_end(run, undisturbed)
+    assert [path.name for path in sorted(run.stage(0).checkpoints.iterdir())] == ["step_000009", "step_000011"]
 
 
 @pytest.mark.slow

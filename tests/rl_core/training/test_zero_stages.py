@@ -149,3 +149,11 @@ def test_a_policy_in_bfloat16_goes_on_bit_for_bit_from_its_float32_weights(world
         assert {entry.properties.dtype for entry in stored.values()} == {torch.float32}
         again = continue_from(world, tmp_path / f"zero_{zero_stage}", zero_stage, torch.bfloat16)
         assert again == figures[f"zero {zero_stage}"][SAVED_AFTER:], zero_stage
+
+
+def test_a_rank_that_cannot_write_its_part_stops_every_rank_and_nothing_is_published(runs: Runs) -> None:
+    told = json.loads((runs.folders["two"] / "told.json").read_text())
+    assert len(told) == 2
+    assert all("first could not be written (rank 1: " in message for message in told)
+    assert [path.name for path in (runs.folders["two"] / "failed").iterdir()] == ["first.partial"]
+    assert not (runs.folders["two"] / "failed" / "first.partial" / "manifest.json").exists()

@@ -4,15 +4,19 @@ Run by `test_zero_stages`: under torchrun on two ranks, and called in the test's
 """
 
 import json
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from rl_core.checkpoint.state import restore_checkpoint, save_checkpoint
+from rl_core.checkpoint.saving import CheckpointSaver
+from rl_core.checkpoint.state import restore_checkpoint
 from rl_core.config import load_config
 from rl_core.embedded.tokenizer import build_tokenizer
+from rl_core.errors import MistakeError
+from rl_core.training.learner import Learner
 from rl_core.world import World
 from tests.rl_core.training.tiny_training import fixed_rollouts, new_learner, step
 
@@ -33,19 +37,16 @@ def train_every_stage(
     for zero_stage in zero_stages:
         learner = new_learner(world, zero_stage, dtype=dtype)
         figures[f"zero {zero_stage}"] = []
-        for number in range(1, STEPS + 1):
-            figures[f"zero {zero_stage}"].append(step(learner, fixed_rollouts(seed=number)))
-            if number == SAVED_AFTER:
-                save_checkpoint(
-                    folder / f"zero_{zero_stage}",
-                    learner,
-                    {"step": number},
-                    config=load_config(),
-                    key="key",
-                    tokenizer=build_tokenizer(),
-                    prompts=PROMPTS,
-                )
+        with new_saver(learner) as saver:
+            for number in range(1, STEPS + 1):
+                figures[f"zero {zero_stage}"].append(step(learner, fixed_rollouts(seed=number)))
+                if number == SAVED_AFTER:
+                    saver.save(folder / f"zero_{zero_stage}", {"step": number})
     return figures
+
+
+def new_saver(learner: Learner) -> CheckpointSaver:
+    return CheckpointSaver(learner, config=load_config(), key="key", tokenizer=build_tokenizer(), prompts=PROMPTS)
 
 
 def continue_from(world: World, checkpoint: Path, zero_stage: int, dtype: torch.dtype = torch.float32) -> Figures:
@@ -56,6 +57,24 @@ def continue_from(world: World, checkpoint: Path, zero_stage: int, dtype: torch.
     return [step(learner, fixed_rollouts(seed=number)) for number in range(SAVED_AFTER + 1, STEPS + 1)]
 
 
+def fail_on_the_last_rank(world: World, folder: Path) -> list[str]:
+    """What each rank is told at its second checkpoint when one of them could not write its part of the first."""
+    learner = new_learner(world, 1)
+    step(learner, fixed_rollouts())
+    saver = new_saver(learner)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if world.rank == world.size - 1:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
+    saver.save(folder / "first", {"step": 1})
+    told = ""
+    try:
+        saver.save(folder / "second", {"step": 2})
+    except MistakeError as mistake:
+        told = str(mistake)
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    return world.gather(told)
+
+
 def main(own: Path, other: Path) -> None:
     """Train into `own`, then go on from the checkpoints in `other`."""
     torch.set_num_threads(1)
@@ -63,7 +82,9 @@ def main(own: Path, other: Path) -> None:
     figures = train_every_stage(world, own)
     for wrote, reads in HANDOVERS:
         figures[f"from {wrote} to {reads}"] = continue_from(world, other / f"zero_{wrote}", reads)
+    told = fail_on_the_last_rank(world, own / "failed")
     if world.is_first:
+        (own / "told.json").write_text(json.dumps(told))
         (own / "figures.json").write_text(json.dumps(figures))
     world.leave()
 
