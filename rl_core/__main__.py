@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_environment()
     # torch's collectives and checkpoints warn of their own older names, and of being used without other ranks.
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
         if options.do is _grade:
             _grade(options)

@@ -13,6 +13,7 @@ METRICS: dict[str, str] = {
     "response_tokens_max": "tokens of the longest response",
     "truncated_fraction": "share of responses cut off by the limit",
     "no_answer_fraction": "share of responses without an answer to mark",
+    "generate_tail_fraction": "share of the sampling's time with fewer than half of its peak of responses under way",
     "zero_advantage_group_fraction": "share of prompts whose responses all got the same reward: nothing to learn",
     "loss_policy": "mean over the step's updates of the loss",
     "grad_norm": "mean over the step's updates of the gradient's norm before clipping",

@@ -29,6 +29,11 @@ from rl_core.manifest import digest_of, read_manifest
 
 # Raise when a change of the code changes what a part contains, so that finished parts are made again.
 PART_VERSION = {"sources": 1, "data": 2, "base": 2, "stage": 1, "hf": 1, "evaluation": 1}
+# Settings of `rollout` that lay the work out on devices.
+LAYOUT_OF_ROLLOUT: dict[str, Any] = {
+    "max_concurrent_sequences": True,
+    "vllm": {"gpu_memory_utilization": True, "tensor_parallel_size": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class RunDir:
         """Of the training of a stage: its own settings and what it starts from."""
         before = self.hf_key(index - 1) if index else self.base_key()
         config = self.config
-        own = config.stages[index].model_dump(mode="json")
+        own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
         shared = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
         # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and
         # what is only measured.

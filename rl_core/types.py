@@ -37,6 +37,8 @@ class Completion:
     logprobs: list[float]  # [T], natural log, of the distribution that was sampled from
     finish_reason: FinishReason  # "length": cut off by max_new_tokens
     policy_version: int
+    start_seconds: float = 0.0  # when its first token was computed, after the call that asked for it
+    end_seconds: float = 0.0  # when its last one was
 
 
 @dataclass(frozen=True, slots=True)

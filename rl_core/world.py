@@ -55,13 +55,19 @@ class World:
         """Wait for every rank."""
         self.sum([0.0])
 
-    def share(self, count: int) -> range:
-        """The indices 0..count-1 that are this rank's; as even as can be, in order over the ranks."""
-        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+    def share(self, count: int, *, group_size: int = 1) -> range:
+        """The indices 0..count-1 that are this rank's; as even as can be, in order over the ranks.
+
+        Args:
+            group_size: ranks side by side that have one share together; divides the number of ranks.
+        """
+        group, num_groups = self.rank // group_size, self.size // group_size
+        return range(group * count // num_groups, (group + 1) * count // num_groups)
 
     def leave(self) -> None:
-        """End the process group."""
-        dist.destroy_process_group()
+        """End the process group, unless the sampler has ended it."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _backend(device: torch.device) -> str:

@@ -5,10 +5,11 @@ evaluations/<model digest>/<benchmark>-<protocol digest>.parquet   every sample
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from rl_core.config.sections import RewardConfig
 from rl_core.data.parquet import dataset_digest, load_problems
@@ -23,17 +24,17 @@ from rl_core.evaluation.statistics import (
     pass_at_k,
 )
 from rl_core.manifest import read_json, read_manifest, write_json
-from rl_core.models.load import load_causal_lm
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer, canonical
+from rl_core.rollout.choose import Choice, choose_engine, start_engine
 from rl_core.rollout.collect import Collector, Limits, Rollout, response_metrics, tokenize_prompts
 from rl_core.rollout.engine import Sampling
-from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.run_dir import RunDir
 from rl_core.training.records import write_rollouts
 from rl_core.training.summary import update_summary
 from rl_core.world import World
 
+UNBOUNDED = 1 << 30  # context of a model that names none
 CORRECT = 1.0  # what a verifier gives a right answer
 
 
@@ -56,27 +57,38 @@ def evaluate_model(run: RunDir, index: int | None) -> None:
         print("already evaluated")
     else:
         name = "base" if index is None else run.config.stages[index].name
-        rollouts = _sample(run, folder, benchmark, f"evaluate {name}")
+        choice = choose_engine(run.config.rollout)
+        rollouts = _sample(run, folder, benchmark, f"evaluate {name}", choice)
         result.parent.mkdir(parents=True, exist_ok=True)
         write_rollouts(result.with_suffix(".parquet"), rollouts)
-        write_json(result, _figures(run, rollouts, model_digest=manifest["digest"], dataset_digest=digest))
+        figures = _figures(run, rollouts, model_digest=manifest["digest"], dataset_digest=digest)
+        write_json(result, {**figures, "engine": {"name": choice.engine, "version": choice.version}})
     if index is not None:
         update_summary(run, index, evaluation=str(result.relative_to(run.root)))
 
 
-def _sample(run: RunDir, folder: Path, benchmark: Path, work: str) -> list[Rollout]:
+def _sample(run: RunDir, folder: Path, benchmark: Path, work: str, choice: Choice) -> list[Rollout]:
     """Every response that the protocol asks for, marked."""
     evaluation, world = run.config.evaluation, World.join()
     protocol = evaluation.protocol
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = load_causal_lm(folder, run.config.policy, world.device).to(world.device).eval()
-    context = getattr(model.config, "max_position_embeddings", None) or protocol.max_new_tokens * 2
+    context = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None) or UNBOUNDED
     problems, too_long = tokenize_prompts(load_problems(benchmark), tokenizer, context - 1)
     if too_long:
         raise MistakeError(f"{benchmark}: {too_long} prompts do not fit the model's context of {context} tokens")
-    engine = TransformersEngine(model, max_concurrent_sequences=evaluation.max_concurrent_sequences)
+    longest = max(len(problem.prompt_ids) for problem in problems) + protocol.max_new_tokens
+    print(f"{work}: {choice}", flush=True)
+    engine = start_engine(
+        choice,
+        folder,
+        run.config.policy,
+        run.config.rollout,
+        context_tokens=min(context, longest),
+        max_concurrent_sequences=evaluation.max_concurrent_sequences,
+        world=world,
+    )
     collector = Collector(engine, tokenizer, Scorer([RewardConfig(name=protocol.verifier)]), world)
-    with Progress(work, len(problems) * protocol.num_samples, "response") as progress:
+    with closing(engine), Progress(work, len(problems) * protocol.num_samples, "response") as progress:
         return collector.collect(
             problems,
             Limits(protocol.max_new_tokens, context),

@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from rl_core.config.sections import PolicyConfig
+from rl_core.errors import MistakeError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -28,3 +29,18 @@ def load_causal_lm(folder: Path, policy: PolicyConfig, device: torch.device) -> 
     if policy.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model
+
+
+def end_ids(generation: GenerationConfig) -> list[int]:
+    """The tokens that end a response.
+
+    Raises:
+        MistakeError: the model names none.
+    """
+    end = generation.eos_token_id
+    if end is None:
+        raise MistakeError(
+            "policy.model_name: the model's generation_config.json names no eos_token_id, so no response ends: add it "
+            "in a folder of your own"
+        )
+    return [end] if isinstance(end, int) else list(end)

@@ -101,7 +101,8 @@ class Collector:
             seed: parts of every response's seed; the problem's and the sample's index are added.
         """
         wanted = [(problem, sample) for problem in problems for sample in range(num_samples)]
-        own = [wanted[index] for index in self._world.share(len(wanted))]
+        group_size = self._engine.ranks_per_engine
+        own = [wanted[index] for index in self._world.share(len(wanted), group_size=group_size)]
         start = time.perf_counter()
         requests = [
             Request(problem.prompt_ids, limits.response_tokens(problem), derive_seed(*seed, problem.index, sample))
@@ -109,6 +110,8 @@ class Collector:
         ]
         completions = self._engine.generate(requests, sampling, progress)
         generated = time.perf_counter()
+        if self._world.rank % group_size:  # the first of the group speaks for it
+            own, completions = [], []
         # One by one: batch_decode makes one text of no completions, which is what a rank with an empty share has.
         responses = [
             self._tokenizer.decode(completion.token_ids, skip_special_tokens=True) for completion in completions
@@ -118,7 +121,7 @@ class Collector:
             [problem.answer for problem, _ in own],
             [completion.finish_reason == "length" for completion in completions],
             [len(completion.token_ids) for completion in completions],
-            [request.max_new_tokens for request in requests],
+            [limits.response_tokens(problem) for problem, _ in own],
             [self._opens_thought(problem) for problem, _ in own],
         )
         scored = time.perf_counter()

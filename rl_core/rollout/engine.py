@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from rl_core.progress import Progress
+from rl_core.rollout.fingerprint import Fingerprints
 from rl_core.types import Completion, Request
 
 NamedTensors = Iterable[tuple[str, torch.Tensor]]
@@ -23,6 +24,8 @@ class Sampling:
 class RolloutEngine(Protocol):
     """Samples responses from a policy whose weights it holds itself."""
 
+    ranks_per_engine: int  # ranks that generate together: they must be given the same requests
+
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
@@ -32,21 +35,23 @@ class RolloutEngine(Protocol):
     def load_weights(self, weights: NamedTensors, policy_version: int) -> None:
         """Take over weights, one tensor at a time, under the model's own parameter names.
 
+        What arrived is for the fingerprint to say.
+
         Raises:
-            ValueError: a name or shape is not the model's, or one of the model's is missing.
+            ValueError: a name or shape is not the model's.
         """
         ...
 
-    def fingerprint(self) -> dict[str, float]:
-        """What the engine holds; see `rl_core.rollout.fingerprint`."""
+    def fingerprint(self) -> Fingerprints:
+        """Of every weight that the engine computes with, tied ones under each of their names."""
         ...
 
     def sleep(self) -> None:
-        """Give memory back until `wake`; calling it twice does nothing more."""
+        """Give memory back until `wake`, weights included: they must be loaded again. Twice does nothing more."""
         ...
 
     def wake(self) -> None:
-        """Be ready to generate again; calling it twice does nothing more."""
+        """Be ready to generate again; twice does nothing more."""
         ...
 
     def close(self) -> None:

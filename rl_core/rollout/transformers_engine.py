@@ -10,10 +10,10 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
-from rl_core.errors import MistakeError
+from rl_core.models.load import end_ids
 from rl_core.progress import Progress
 from rl_core.rollout.engine import NamedTensors, Sampling
-from rl_core.rollout.fingerprint import tensor_fingerprint
+from rl_core.rollout.fingerprint import Fingerprints, tensor_fingerprint
 from rl_core.rollout.sampling import UniformStreams, sample
 from rl_core.types import Completion, Request
 
@@ -25,6 +25,8 @@ MAX_PROMPT_TOKENS = 32768  # padded, of the distinct prompts read together
 
 class TransformersEngine:
     """Samples with a transformers model of its own; see `rl_core.rollout.engine.RolloutEngine`."""
+
+    ranks_per_engine = 1
 
     def __init__(self, model: PreTrainedModel, *, max_concurrent_sequences: int) -> None:
         """Args:
@@ -38,13 +40,7 @@ class TransformersEngine:
         self._model = model
         self._max_concurrent = max_concurrent_sequences
         self._policy_version = 0
-        end = model.generation_config.eos_token_id
-        if end is None:
-            raise MistakeError(
-                "policy.model_name: the model's generation_config.json names no eos_token_id, so no response ends: "
-                "add it in a folder of your own"
-            )
-        self._end_ids = torch.tensor([end] if isinstance(end, int) else end, device=model.device)
+        self._end_ids = torch.tensor(end_ids(model.generation_config), device=model.device)
 
     @torch.inference_mode()
     def generate(
@@ -90,9 +86,10 @@ class TransformersEngine:
             raise ValueError(f"{len(missing)} weights were not sent to the sampler, first {next(iter(missing))}")
         self._policy_version = policy_version
 
-    def fingerprint(self) -> dict[str, float]:
+    def fingerprint(self) -> Fingerprints:
         """By parameter name."""
-        return {name: tensor_fingerprint(parameter) for name, parameter in self._model.named_parameters()}
+        parameters = self._model.named_parameters(remove_duplicate=False)
+        return {name: tensor_fingerprint(parameter) for name, parameter in parameters}
 
     def sleep(self) -> None:
         """Nothing to give back: caches live only while a batch decodes."""

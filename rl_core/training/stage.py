@@ -3,11 +3,10 @@
 Read `StageTraining._step` first. Every rank runs all of it; what only one may do asks `world.is_first`.
 """
 
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from rl_core.checkpoint.saving import CheckpointSaver
@@ -17,10 +16,10 @@ from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import load_causal_lm
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
+from rl_core.rollout.choose import choose_engine, start_engine
 from rl_core.rollout.collect import Collected, Collector, response_metrics
-from rl_core.rollout.engine import Sampling
-from rl_core.rollout.fingerprint import require_equal, tensor_fingerprint
-from rl_core.rollout.transformers_engine import TransformersEngine
+from rl_core.rollout.concurrency import tail_fraction
+from rl_core.rollout.engine import RolloutEngine, Sampling
 from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
@@ -36,6 +35,7 @@ from rl_core.training.schedule import learning_rate
 from rl_core.training.signals import StopRequest
 from rl_core.training.step import StepTrainer
 from rl_core.training.summary import write_summary
+from rl_core.training.synchronize import synchronize
 from rl_core.world import World, seed_everything
 
 
@@ -43,7 +43,9 @@ def train(run: RunDir, index: int) -> None:
     """Train stage `index` to its last step, on this process as one rank of those that torchrun started."""
     world = World.join()
     try:
-        StageTraining(run, index, world).run()
+        training = StageTraining(run, index, world)
+        with closing(training.engine):
+            training.run()
     finally:
         world.leave()
 
@@ -59,10 +61,7 @@ class StageTraining:
         self.tokenizer = AutoTokenizer.from_pretrained(start)
         self.problems = load_stage_problems(run, index, self.tokenizer)
         self.learner = Learner(self._load(start), self.config.training, self.stage.optimizer, world)
-        self.engine = TransformersEngine(
-            self._load(start).to(world.device).eval(),
-            max_concurrent_sequences=self.stage.rollout.max_concurrent_sequences,
-        )
+        self.engine = self._start_engine(start)
         self.collector = Collector(self.engine, self.tokenizer, Scorer(self.config.rewards), world)
         self.trainer = StepTrainer(
             self.learner,
@@ -111,6 +110,7 @@ class StageTraining:
             rate = learning_rate(self.stage.optimizer, step)
             self.learner.set_learning_rate(rate)
             collected = self._collect(step)
+            self.engine.sleep()
             figures = Figures()
             samples, no_advantage = self.trainer.samples(collected.rollouts, self.stage.rollout.num_samples)
             with clock("logprob"):
@@ -118,7 +118,7 @@ class StageTraining:
             with clock("train"):
                 loss, grad_norm = self.trainer.train(updates, figures)
             with clock("sync"):
-                self._synchronise(step)
+                synchronize(self.learner, self.engine, step)
             with clock("measure"):
                 measured = self.measurements.take() if self._is_due(step, self.config.validation.every_steps) else {}
         if self.world.is_first and self._is_due(step, self.config.tracking.rollouts_every_steps):
@@ -129,6 +129,7 @@ class StageTraining:
             "step": step,
             "policy_version": step - 1,
             **response_metrics(collected.rollouts),
+            "generate_tail_fraction": tail_fraction([rollout.completion for rollout in collected.rollouts]),
             "zero_advantage_group_fraction": no_advantage,
             "loss_policy": loss,
             "grad_norm": grad_norm,
@@ -161,18 +162,6 @@ class StageTraining:
             seed=(self.config.seed, "rollout", self.index, step),
         )
 
-    def _synchronise(self, policy_version: int) -> None:
-        """Give the sampler the learner's weights, and compare what both hold."""
-        learner_fingerprint = {}
-
-        def weights() -> Iterator[tuple[str, torch.Tensor]]:
-            for name, weight in self.learner.weights():
-                learner_fingerprint[name] = tensor_fingerprint(weight)
-                yield name, weight
-
-        self.engine.load_weights(weights(), policy_version)
-        require_equal(learner_fingerprint, self.engine.fingerprint(), policy_version=policy_version)
-
     def _record(self, metrics: dict[str, Any], tracker: Tracker) -> None:
         if self.world.is_first:
             write_metrics(self.files.metrics, metrics)
@@ -185,13 +174,13 @@ class StageTraining:
         if checkpoints:
             state = restore_checkpoint(checkpoints[-1], self.learner)
             step, last_line = int(state["step"]), state["metrics"]
-            self._synchronise(step)
             if self.world.is_first:
                 print(f"stage {self.stage.name}: continues after step {step}", flush=True)
         if self.world.is_first:
             self.files.root.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.files.metrics, step, last_line)
         self.world.barrier()
+        synchronize(self.learner, self.engine, step)
         return step
 
     def _save_if_due(self, step: int, metrics: dict[str, Any]) -> None:
@@ -231,6 +220,21 @@ class StageTraining:
 
     def _load(self, folder: Path) -> PreTrainedModel:
         return load_causal_lm(folder, self.config.policy, self.world.device)
+
+    def _start_engine(self, start: Path) -> RolloutEngine:
+        rollout = self.stage.rollout
+        choice = choose_engine(rollout)
+        if self.world.is_first:
+            print(f"stage {self.stage.name}: {choice}", flush=True)
+        return start_engine(
+            choice,
+            start,
+            self.config.policy,
+            rollout,
+            context_tokens=self.stage.context_tokens,
+            max_concurrent_sequences=rollout.max_concurrent_sequences,
+            world=self.world,
+        )
 
     def _reference(self, start: Path) -> ReferencePolicy | None:
         if not self.stage.algorithm.kl_coefficient:

@@ -138,5 +138,5 @@ def _modification_times(run: Path) -> dict[str, int]:
 def _metrics(run: Path, stage: str) -> list[dict[str, object]]:
     """The lines of a stage without what depends on the clock or on memory."""
     lines = (run / "stages" / stage / "metrics.jsonl").read_text().splitlines()
-    varying = ("_seconds", "_bytes", "_per_second")
+    varying = ("_seconds", "_bytes", "_per_second", "_tail_fraction")
     return [{name: value for name, value in json.loads(line).items() if not name.endswith(varying)} for line in lines]

@@ -15,7 +15,13 @@ HEAD_SIZE = 6
 
 
 def tiny_qwen2(
-    *, seed: int = 0, tied: bool = True, vocabulary: int = VOCABULARY, hidden_size: int = 24, context_tokens: int = 128
+    *,
+    seed: int = 0,
+    tied: bool = True,
+    vocabulary: int = VOCABULARY,
+    hidden_size: int = 24,
+    head_size: int = HEAD_SIZE,
+    context_tokens: int = 128,
 ) -> Qwen2ForCausalLM:
     """Two layers of Qwen2: grouped queries, and biases that are not zero."""
     torch.manual_seed(seed)
@@ -26,7 +32,7 @@ def tiny_qwen2(
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=HEAD_SIZE,
+        head_dim=head_size,
         max_position_embeddings=context_tokens,
         initializer_range=INITIALIZER_RANGE,
         tie_word_embeddings=tied,

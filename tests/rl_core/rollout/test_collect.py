@@ -26,6 +26,7 @@ class WatchedEngine:
 
     engine: TransformersEngine
     asked: list[Request] = field(default_factory=list)
+    ranks_per_engine: int = 1
 
     def generate(self, requests: list[Request], *arguments: Any) -> list[Completion]:
         self.asked += requests
@@ -95,6 +96,7 @@ class Recorded:
     """An engine that has its responses already."""
 
     completions: list[Completion]
+    ranks_per_engine: int = 1
 
     def generate(self, requests: list[Request], *arguments: Any) -> list[Completion]:
         return self.completions
@@ -150,3 +152,14 @@ def test_figures_of_responses_by_hand() -> None:
 def test_where_nothing_was_scored_there_is_no_mean() -> None:
     figures = response_metrics([rollout(None, 2), rollout(None, 3)])
     assert (figures["reward_mean"], figures["reward_boxed_mean"], figures["unscored_count"]) == (None, None, 2)
+
+
+def test_ranks_that_generate_together_are_asked_the_same_and_answer_once(engine: TransformersEngine) -> None:
+    shares = []
+    for rank in range(4):
+        watched = WatchedEngine(engine, ranks_per_engine=2)
+        shares.append((watched.asked, collect(watched, rank, 4).rollouts))
+    assert shares[0][0] == shares[1][0] != shares[2][0] == shares[3][0]
+    assert shares[1][1] == shares[3][1] == []
+    both = [(rollout.problem.index, rollout.sample) for rank in (0, 2) for rollout in shares[rank][1]]
+    assert both == [(rollout.problem.index, rollout.sample) for rollout in collect(engine).rollouts]

@@ -37,7 +37,7 @@ TWO_RANKS = 1e-3  # of every figure in three steps: rounding, after updates that
 
 
 def of_time_or_memory(name: str) -> bool:
-    return name.endswith(("_seconds", "_per_second", "_bytes"))
+    return name.endswith(("_seconds", "_per_second", "_bytes", "_tail_fraction"))
 
 
 def start(run: RunDir, *more: str) -> subprocess.Popen[str]:
