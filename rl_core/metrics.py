@@ -26,6 +26,7 @@ METRICS: dict[str, str] = {
     "correction_weight_mean": "mean factor on the surrogate of a trained token; null where algorithm.correction is off",
     "correction_truncated_fraction": "share of trained tokens whose factor was cut to max_weight; null without one",
     "correction_masked_fraction": "share of trained tokens that the mask dropped; null without one",
+    "padding_fraction": "share of the tokens computed in training that are padding, or repeated to keep ranks in step",
     "learning_rate": "of the step",
     "prompts_set_aside": "training problems whose prompt exceeds max_prompt_tokens",
     "step_seconds": "wall clock of the step, with all its parts",

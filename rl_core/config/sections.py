@@ -235,7 +235,16 @@ class TrainingConfig(Section):
 
     num_processes: int | Literal["auto"] = Field("auto", description="auto: one per accelerator, or one on a CPU")
     zero_stage: Literal[0, 1, 2, 3] = 1
-    micro_batch_tokens: int = Field(32768, ge=64, description="padded tokens of one forward on one device")
+    packing: Literal["auto", "packed", "bucketed"] = Field(
+        "auto",
+        description="packed: sequences end to end, none padded; bucketed: rows of alike length, padded to the longest; "
+        "auto: packed with flash attention, else bucketed",
+    )
+    micro_batch_tokens: int = Field(
+        32768,
+        ge=64,
+        description="most tokens of one forward on one device, padding included; a longer sequence is alone",
+    )
     logprob_chunk_tokens: int = Field(4096, ge=16, description="rows of logits that exist at a time")
     deepspeed: dict[str, Any] = Field(default_factory=dict, description="more of DeepSpeed's own configuration")
 

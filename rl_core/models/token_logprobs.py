@@ -1,7 +1,11 @@
 """A causal language model as the trainer sees it: token ids in, log-probability and entropy of the response tokens out.
 
-Shapes: B sequences, T tokens, N response tokens of all of them laid end to end, H hidden size.
+Shapes: B rows, T tokens, N response tokens of all of them laid end to end, H hidden size.
 """
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -32,21 +36,46 @@ class TokenLogprobs(torch.nn.Module):
         self._head = OutputHead(causal_lm.get_output_embeddings(), chunk_tokens=chunk_tokens)
 
     def forward(
-        self, tokens: torch.Tensor, response_mask: torch.Tensor, temperature: float
+        self,
+        tokens: torch.Tensor,
+        response_mask: torch.Tensor,
+        temperature: float,
+        packed_lengths: Sequence[int] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities of response tokens, and the entropy of the distribution each was drawn from.
 
         Args:
-            tokens: [B, T] long, padded on the right: under causal attention padding is never seen.
-            response_mask: [B, T] bool, True on response tokens; never on the first column.
+            tokens: [B, T] long: one sequence to a row, padded on the right, which causal attention never sees; or
+                [1, T], sequences end to end.
+            response_mask: [B, T] bool, True on response tokens; never on the first of a sequence.
             temperature: divides the logits.
+            packed_lengths: of the sequences that lie end to end, prompt and response; None: one sequence to a row.
 
         Returns:
             logprobs [N] and entropies [N], float32, in the order of response_mask.nonzero().
         """
-        hidden = self.causal_lm.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        packed = {} if packed_lengths is None else packed_inputs(packed_lengths, tokens.device)
+        hidden = self.causal_lm.base_model(input_ids=tokens, use_cache=False, **packed).last_hidden_state
         predicting = hidden[:, :-1][response_mask[:, 1:]]  # [N, H]: the position before each response token
         return self._head.logprobs(predicting, tokens[response_mask], temperature)
+
+
+def packed_inputs(lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
+    """What keeps the sequences of one packed row apart, for every kind of attention.
+
+    Positions that begin again at 0 make transformers' masks (sdpa, eager) block-diagonal where it is given neither a
+    mask nor a cache. Flash attention is given the bounds between sequences, so as not to look for them in each layer.
+    """
+    bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+    positions = torch.cat([torch.arange(length) for length in lengths]).to(device).unsqueeze(0)
+    longest = max(lengths)
+    return {
+        "position_ids": positions,
+        "cu_seq_lens_q": bounds,
+        "cu_seq_lens_k": bounds,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
 
 
 def parameter_name(name: str) -> str:

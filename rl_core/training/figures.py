@@ -17,6 +17,7 @@ MEANS = (
     "correction_weight_mean",
     "correction_truncated_fraction",
     "correction_masked_fraction",
+    "padding_fraction",
 )
 
 

@@ -82,7 +82,9 @@ class Learner:
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Log-probabilities and entropies of each micro-batch's response tokens: lists of [N]. A collective call."""
         self.engine.eval()
-        results = [self.engine(batch.tokens, batch.response_mask, temperature) for batch in batches]
+        results = [
+            self.engine(batch.tokens, batch.response_mask, temperature, batch.packed_lengths) for batch in batches
+        ]
         self.engine.train()
         return [logprobs for logprobs, _ in results], [entropies for _, entropies in results]
 
@@ -99,7 +101,7 @@ class Learner:
         loss = 0.0
         for position, batch in enumerate(batches, start=1):
             self.engine.set_gradient_accumulation_boundary(position == len(batches))
-            logprobs, entropies = self.engine(batch.tokens, batch.response_mask, temperature)
+            logprobs, entropies = self.engine(batch.tokens, batch.response_mask, temperature, batch.packed_lengths)
             batch_loss = token_loss(batch, logprobs, entropies)
             loss += float(batch_loss.detach())
             # DeepSpeed averages gradients over ranks; ours are parts of a sum.

@@ -1,6 +1,6 @@
 """The loss of a micro-batch: surrogate, correction, divergence and entropy of each token, by the recipe's coefficients.
 
-Shapes: N response tokens of B responses laid end to end.
+Shapes: N response tokens of all responses, laid end to end.
 """
 
 import torch
@@ -42,6 +42,7 @@ def micro_batch_loss(
     if algorithm.entropy_coefficient:
         loss = loss - algorithm.entropy_coefficient * entropies
     figures.count("clip_fraction", clipped.float(), trained)
+    figures.count("padding_fraction", batch.waste_mask.float(), torch.ones_like(batch.waste_mask))
     figures.count("kl_old_mean", kl_k3(logprobs.detach(), batch.old_logprobs), trained)
     return (loss * batch.weights).sum()
 

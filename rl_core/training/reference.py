@@ -31,4 +31,6 @@ class ReferencePolicy:
     @torch.no_grad()
     def logprobs(self, batches: Sequence[MicroBatch], temperature: float) -> list[torch.Tensor]:
         """Log-probabilities of each micro-batch's response tokens: a list of [N]. A collective call under ZeRO-3."""
-        return [self._forward(batch.tokens, batch.response_mask, temperature)[0] for batch in batches]
+        return [
+            self._forward(batch.tokens, batch.response_mask, temperature, batch.packed_lengths)[0] for batch in batches
+        ]

@@ -25,6 +25,7 @@ from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
 from rl_core.training.figures import Figures
 from rl_core.training.launch import first_policy
+from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
 from rl_core.training.measure import Measurements
 from rl_core.training.problems import load_stage_problems
@@ -68,7 +69,7 @@ class StageTraining:
             self._reference(start),
             self.stage.algorithm,
             temperature=self.stage.rollout.temperature,
-            micro_batch_tokens=self.config.training.micro_batch_tokens,
+            layout=choose_layout(self.config.training, self.learner.causal_lm),
         )
         self.measurements = Measurements(self.collector, self.problems, self.config)
         self.saver = CheckpointSaver(

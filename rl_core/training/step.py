@@ -24,6 +24,7 @@ from rl_core.config import AlgorithmConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
 from rl_core.training.figures import Figures
+from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.training.loss import micro_batch_loss
 from rl_core.training.reference import ReferencePolicy
@@ -39,10 +40,10 @@ class StepTrainer:
         algorithm: AlgorithmConfig,
         *,
         temperature: float,
-        micro_batch_tokens: int,
+        layout: Layout,
     ) -> None:
         self._learner, self._reference, self._algorithm = learner, reference, algorithm
-        self._temperature, self._micro_batch_tokens = temperature, micro_batch_tokens
+        self._temperature, self._layout = temperature, layout
 
     def samples(self, rollouts: Sequence[Rollout], num_samples: int) -> tuple[list[Sample], float]:
         """Rollouts with their advantages, and the share of groups that have none."""
@@ -122,9 +123,7 @@ class StepTrainer:
         # An update without any gradient still moves AdamW by its momentum, so it is made, of one weightless sample.
         chosen = trained or [replace(weighted[0], weight=0.0)]
         world = self._learner.world
-        return micro_batches(
-            chosen, rank=world.rank, num_ranks=world.size, max_tokens=self._micro_batch_tokens, device=world.device
-        )
+        return micro_batches(chosen, self._layout, rank=world.rank, num_ranks=world.size, device=world.device)
 
     @property
     def _all_count(self) -> bool:

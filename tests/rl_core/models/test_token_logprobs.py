@@ -2,7 +2,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rl_core.errors import MistakeError
 from rl_core.models.token_logprobs import TokenLogprobs, parameter_name
@@ -71,6 +72,61 @@ def test_padding_does_not_change_a_row() -> None:
         torch.testing.assert_close(wrapped(tokens, mask, 1.0)[0], expected, **ROUNDING)
         longer = torch.nn.functional.pad(tokens, (0, 5), value=VOCABULARY - 1)
         torch.testing.assert_close(wrapped(longer, torch.nn.functional.pad(mask, (0, 5)), 1.0)[0], expected, **ROUNDING)
+
+
+def attention_by_bounds(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    cu_seq_lens_k: torch.Tensor,
+    max_length_q: int,
+    max_length_k: int,
+    **kwargs: object,
+) -> tuple[torch.Tensor, None]:
+    """Knows sequences from the bounds alone, as flash attention does; [1, heads, T, head size] in."""
+    assert attention_mask is None
+    assert torch.equal(cu_seq_lens_q, cu_seq_lens_k)
+    assert cu_seq_lens_q.dtype == torch.int32
+    lengths = cu_seq_lens_q.diff().tolist()
+    assert max_length_q == max_length_k == max(lengths)
+    parts = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+    return torch.cat([sdpa_attention_forward(module, *part, None, **kwargs)[0] for part in parts], dim=1), None
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "by_bounds"])
+def test_sequences_end_to_end_in_one_row_give_what_each_gives_alone(
+    model: str, attention: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(AttentionInterface._global_mapping, "by_bounds", attention_by_bounds)
+    alone = TokenLogprobs(MODELS[model](), chunk_tokens=100)
+    for row in (0, 1, 2):
+        alone(*batch([row]), 1.0)[0].sum().backward()
+    packed = TokenLogprobs(MODELS[model](), chunk_tokens=100)
+    packed.causal_lm.config._attn_implementation = attention
+    lengths = [len(prompt) + len(response) for prompt, response in zip(PROMPTS, RESPONSES, strict=True)]
+    tokens, mask = (torch.cat(parts, dim=1) for parts in zip(*(batch([row]) for row in (0, 1, 2)), strict=True))
+    logprobs, _ = packed(tokens, mask, 1.0, lengths)
+    logprobs.sum().backward()
+    expected = torch.cat([alone(*batch([row]), 1.0)[0] for row in (0, 1, 2)])
+    torch.testing.assert_close(logprobs, expected, **ROUNDING)
+    for (name, parameter), (_, wanted) in zip(packed.named_parameters(), alone.named_parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, wanted.grad, rtol=1e-4, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_later_sequence_of_a_packed_row_sees_nothing_of_an_earlier_one(attention: str) -> None:
+    policy = tiny_qwen2()
+    policy.config._attn_implementation = attention
+    wrapped = TokenLogprobs(policy, chunk_tokens=100)
+    tokens, mask = torch.tensor([[5, 6, 7, 8, 2, 9, 3, 4]]), torch.tensor([[False] * 5 + [True] * 3])
+    others = torch.tensor([[50, 40, 30, 20, 2, 9, 3, 4]])
+    assert torch.equal(wrapped(tokens, mask, 1.0, (4, 4))[0], wrapped(others, mask, 1.0, (4, 4))[0])
+    assert not torch.equal(wrapped(tokens, mask, 1.0)[0], wrapped(others, mask, 1.0)[0])
 
 
 def test_the_wrapped_model_still_generates_with_its_logits() -> None:

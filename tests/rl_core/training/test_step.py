@@ -12,6 +12,7 @@ from rl_core.rollout.engine import Sampling
 from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.training.batching import MicroBatch
 from rl_core.training.figures import Figures
+from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner, Update
 from rl_core.training.step import StepTrainer
 from rl_core.types import Request
@@ -49,7 +50,7 @@ class Passes:
 
 def trainer_of(learner: Learner, algorithm: AlgorithmConfig, micro_batch_tokens: int = 64) -> StepTrainer:
     reference = reference_of(learner.world, 0) if algorithm.kl_coefficient else None
-    return StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, micro_batch_tokens=micro_batch_tokens)
+    return StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, layout=Layout(micro_batch_tokens))
 
 
 def plain_step(

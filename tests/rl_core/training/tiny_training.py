@@ -7,6 +7,7 @@ import torch
 from rl_core.config.sections import AlgorithmConfig, OptimizerConfig, TrainingConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.figures import Figures
+from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import ReferencePolicy
 from rl_core.training.step import StepTrainer
@@ -81,10 +82,10 @@ def step(
     *,
     algorithm: AlgorithmConfig = ALGORITHM,
     reference: ReferencePolicy | None = None,
-    micro_batch_tokens: int = 64,
+    layout: Layout = Layout(64),  # noqa: B008 - frozen
 ) -> tuple[float, float]:
     """One step on these responses; loss and norm of the gradient."""
-    trainer = StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, micro_batch_tokens=micro_batch_tokens)
+    trainer = StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, layout=layout)
     figures = Figures()
     samples, _ = trainer.samples(rollouts, NUM_SAMPLES)
     return trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)
