@@ -57,7 +57,9 @@ def _grade(options: argparse.Namespace) -> None:
 
 def _download(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.download import download_sources
+    from rl_core.rollout.choose import choose_engine
 
+    choose_engine(run.config.rollout)  # the first part of a run: a sampler that is missing is told here
     download_sources(run)
 
 

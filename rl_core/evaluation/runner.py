@@ -26,9 +26,10 @@ from rl_core.evaluation.statistics import (
 from rl_core.manifest import read_json, read_manifest, write_json
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer, canonical
-from rl_core.rollout.choose import Choice, choose_engine, start_engine
+from rl_core.rollout.choose import Choice, choose_engine
 from rl_core.rollout.collect import Collector, Limits, Rollout, response_metrics, tokenize_prompts
 from rl_core.rollout.engine import Sampling
+from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir
 from rl_core.training.records import write_rollouts
 from rl_core.training.summary import update_summary

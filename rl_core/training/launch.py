@@ -12,6 +12,7 @@ from rl_core.environment import has_accelerator
 from rl_core.errors import EXIT_GUARD, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
 from rl_core.manifest import write_text
 from rl_core.process_guard import PARENT_VARIABLE
+from rl_core.rollout.choose import check_engines
 from rl_core.run_dir import RunDir, finished_part
 from rl_core.training.signals import SIGNAL_EXIT
 
@@ -29,6 +30,7 @@ def train_stage(run: RunDir, index: int) -> None:
         return
     _require_inputs(run, index)
     processes = num_processes(run.config)
+    check_engines(run.config, int(os.environ.get("WORLD_SIZE", processes)))
     if "RANK" in os.environ or processes == 1:
         from rl_core.training.stage import train
 

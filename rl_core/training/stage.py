@@ -16,10 +16,11 @@ from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import load_causal_lm
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
-from rl_core.rollout.choose import choose_engine, start_engine
+from rl_core.rollout.choose import choose_engine
 from rl_core.rollout.collect import Collected, Collector, response_metrics
 from rl_core.rollout.concurrency import tail_fraction
 from rl_core.rollout.engine import RolloutEngine, Sampling
+from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock

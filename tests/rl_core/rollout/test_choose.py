@@ -2,10 +2,10 @@ import importlib.util
 
 import pytest
 
-from rl_core.config import RolloutConfig
+from rl_core.config import RolloutConfig, load_config
 from rl_core.config.sections import VllmConfig
 from rl_core.errors import MistakeError
-from rl_core.rollout.choose import choose_engine
+from rl_core.rollout.choose import check_engines, choose_engine
 
 
 @pytest.fixture
@@ -37,3 +37,10 @@ def test_settings_of_vllm_are_refused_where_another_engine_was_asked_for() -> No
     with pytest.raises(MistakeError, match=r"rollout.vllm has settings and rollout.engine is 'transformers'"):
         choose_engine(RolloutConfig(engine="transformers", vllm=VllmConfig(tensor_parallel_size=2)))
     assert choose_engine(RolloutConfig(engine="transformers")).engine == "transformers"
+
+
+def test_a_sampler_split_over_devices_needs_as_many_processes_in_every_stage() -> None:
+    config = load_config(overrides=["stages.1.rollout.engine=vllm", "stages.1.rollout.vllm.tensor_parallel_size=2"])
+    check_engines(config, 4)
+    with pytest.raises(MistakeError, match=r"stages.1.rollout.vllm.tensor_parallel_size is 2: it must divide .*\(3,"):
+        check_engines(config, 3)

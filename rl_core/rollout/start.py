@@ -1,0 +1,41 @@
+"""The start of a sampler. vLLM is imported only where it is taken: that alone costs ten seconds."""
+
+from pathlib import Path
+
+from rl_core.config import RolloutConfig
+from rl_core.config.sections import PolicyConfig
+from rl_core.models.load import compute_dtype, load_causal_lm
+from rl_core.rollout.choose import Choice
+from rl_core.rollout.engine import RolloutEngine
+from rl_core.rollout.transformers_engine import TransformersEngine
+from rl_core.world import World
+
+
+def start_engine(
+    choice: Choice,
+    folder: Path,
+    policy: PolicyConfig,
+    rollout: RolloutConfig,
+    *,
+    context_tokens: int,
+    max_concurrent_sequences: int,
+    world: World,
+) -> RolloutEngine:
+    """The chosen engine, holding the model in `folder`. With several ranks a collective call.
+
+    Raises:
+        MistakeError: the engine cannot be started with these settings or this model.
+    """
+    if choice.engine == "transformers":
+        model = load_causal_lm(folder, policy, world.device).to(world.device).eval()
+        return TransformersEngine(model, max_concurrent_sequences=max_concurrent_sequences)
+    from rl_core.rollout.vllm_engine import VllmEngine
+
+    return VllmEngine(
+        folder,
+        rollout.vllm,
+        dtype=compute_dtype(policy, world.device),
+        context_tokens=context_tokens,
+        max_concurrent_sequences=max_concurrent_sequences,
+        world=world,
+    )
