@@ -1,5 +1,6 @@
 # make recipe    install what a run needs, then run the default recipe to its report
 # make test      install what tests need as well, then run them: what continuous integration runs
+# make develop   install what tests need, vLLM's CPU build included, and run nothing
 # make check     lint, then test
 # make lint      style, format and types
 # make lock      resolve the lock files again; ARGS=--upgrade takes newer versions
@@ -10,7 +11,7 @@
 # TORCH_INDEX_URL=...  take torch from this index, for example the one with its CPU builds
 
 .DELETE_ON_ERROR:
-.PHONY: recipe test check lint lock clean
+.PHONY: recipe test develop check lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +34,8 @@ recipe: $(VENV)/.recipe
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
+
+develop: $(VENV)/.test
 
 check: lint
 	$(MAKE) test

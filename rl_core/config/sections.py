@@ -141,7 +141,7 @@ class VllmConfig(Section):
     """vLLM's own settings, where it is the engine; none of them changes what is computed, but for float rounding."""
 
     gpu_memory_utilization: float = Field(
-        0.5, gt=0, lt=1, description="share of a device's memory for weights and cache; the learner needs the rest"
+        0.5, gt=0, lt=1, description="share of a device's memory beside the learner; evaluation, alone, takes 0.9"
     )
     tensor_parallel_size: int = Field(1, ge=1, description="devices that one model is split over")
     engine_args: dict[str, Any] = Field(default_factory=dict, description="more of vLLM's own engine arguments")

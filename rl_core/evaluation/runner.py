@@ -86,6 +86,7 @@ def _sample(run: RunDir, folder: Path, benchmark: Path, work: str, choice: Choic
         run.config.rollout,
         context_tokens=min(context, longest),
         max_concurrent_sequences=evaluation.max_concurrent_sequences,
+        beside_learner=False,
         world=world,
     )
     collector = Collector(engine, tokenizer, Scorer([RewardConfig(name=protocol.verifier)]), world)

@@ -19,9 +19,15 @@ def start_engine(
     *,
     context_tokens: int,
     max_concurrent_sequences: int,
+    beside_learner: bool,
     world: World,
 ) -> RolloutEngine:
     """The chosen engine, holding the model in `folder`. With several ranks a collective call.
+
+    Args:
+        context_tokens: longest sequence, prompt and response together.
+        max_concurrent_sequences: responses decoded together.
+        beside_learner: whether a learner needs memory of the same device.
 
     Raises:
         MistakeError: the engine cannot be started with these settings or this model.
@@ -37,5 +43,6 @@ def start_engine(
         dtype=compute_dtype(policy, world.device),
         context_tokens=context_tokens,
         max_concurrent_sequences=max_concurrent_sequences,
+        beside_learner=beside_learner,
         world=world,
     )

@@ -36,12 +36,14 @@ class VllmEngine:
         dtype: torch.dtype,
         context_tokens: int,
         max_concurrent_sequences: int,
+        beside_learner: bool,
         world: World,
     ) -> None:
         """Args:
         folder: the model, as a Hugging Face folder.
         context_tokens: longest sequence, prompt and response together.
         max_concurrent_sequences: responses decoded together.
+        beside_learner: whether a learner needs memory of the same device.
 
         Raises:
             MistakeError: the model does not say which token ends a response, or vLLM refuses the settings.
@@ -52,6 +54,7 @@ class VllmEngine:
             dtype=dtype,
             context_tokens=context_tokens,
             max_concurrent_sequences=max_concurrent_sequences,
+            beside_learner=beside_learner,
             world=world,
         )
         self.ranks_per_engine = settings.tensor_parallel_size

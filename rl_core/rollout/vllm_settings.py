@@ -24,6 +24,7 @@ OURS = {  # argument of vLLM -> where the recipe decides it
     "skip_tokenizer_init": "nothing: text is made by the trainer",
     "quantization": "nothing yet: a quantized sampler does not hold the learner's weights",
 }
+ALONE = 0.9  # share of a device's memory where no learner is; vLLM's own default
 PREFILL_TOKENS = 4096  # prompt tokens read together on a CPU, where none is longer
 BLOCK_TOKENS = 128  # of vLLM's cache on a CPU, where a sequence ends in half of one on average
 
@@ -35,6 +36,7 @@ def engine_arguments(
     dtype: torch.dtype,
     context_tokens: int,
     max_concurrent_sequences: int,
+    beside_learner: bool,
     world: World,
 ) -> dict[str, Any]:
     """The arguments of `vllm.LLM`.
@@ -51,7 +53,7 @@ def engine_arguments(
         "max_model_len": context_tokens,
         "max_num_seqs": max_concurrent_sequences,
         "tensor_parallel_size": settings.tensor_parallel_size,
-        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "gpu_memory_utilization": settings.gpu_memory_utilization if beside_learner else ALONE,
         "logprobs_mode": "processed_logprobs",
         "skip_tokenizer_init": True,
         "disable_log_stats": False,  # when each response began and ended

@@ -235,6 +235,7 @@ class StageTraining:
             rollout,
             context_tokens=self.stage.context_tokens,
             max_concurrent_sequences=rollout.max_concurrent_sequences,
+            beside_learner=True,
             world=self.world,
         )
 

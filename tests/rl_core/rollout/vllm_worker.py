@@ -48,6 +48,7 @@ def engine(policy: PreTrainedModel, folder: Path, world: World) -> VllmEngine:
         dtype=torch.float32,
         context_tokens=CONTEXT,
         max_concurrent_sequences=16,
+        beside_learner=True,
         world=world,
     )
 
