@@ -1,25 +1,22 @@
 """The transformers engine: small and exact. Runs where vLLM is not installed, and is the oracle it is compared with.
 
-A batch decodes one token at a time for all its rows; a prompt is read once for all its responses; rows leave the batch
-as they end. Shape letters: B rows still decoding, T tokens, V vocabulary.
+What happens to one batch is in `rl_core.rollout.decoding`.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, DynamicLayer
 
 from rl_core.models.load import end_ids
 from rl_core.progress import Progress
+from rl_core.rollout.decode_attention import use_decode_attention
+from rl_core.rollout.decoding import Decoding
 from rl_core.rollout.engine import NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints, tensor_fingerprint
-from rl_core.rollout.sampling import UniformStreams, sample
 from rl_core.types import Completion, Request
 
-# The cache is copied without the rows that ended once they are this share of it: often enough that little is computed
-# for them, seldom enough that copying costs little.
-COMPACT_SHARE = 0.1
 MAX_PROMPT_TOKENS = 32768  # padded, of the distinct prompts read together
 
 
@@ -40,17 +37,19 @@ class TransformersEngine:
         self._model = model
         self._max_concurrent = max_concurrent_sequences
         self._policy_version = 0
-        self._end_ids = torch.tensor(end_ids(model.generation_config), device=model.device)
+        self._end_ids = end_ids(model.generation_config)
+        use_decode_attention(model)
 
     @torch.inference_mode()
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         """One completion for each request, in their order."""
+        started = time.perf_counter()
         completions: dict[int, Completion] = {}
         for indices in self._batches(requests):
-            batch = _Batch(self._model, [requests[index] for index in indices], sampling, self._end_ids)
-            completions.update(zip(indices, batch.run(self._policy_version), strict=True))
+            batch = Decoding(self._model, [requests[index] for index in indices], sampling, self._end_ids)
+            completions.update(zip(indices, batch.run(self._policy_version, started), strict=True))
             if progress:
                 progress.update(len(completions))
         return [completions[index] for index in range(len(requests))]
@@ -100,142 +99,3 @@ class TransformersEngine:
     def close(self) -> None:
         """Release the model."""
         del self._model
-
-
-class _PreallocatedLayer(DynamicLayer):
-    """Keys and values of one layer, [rows, heads, capacity, head size], written in place as tokens arrive."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__()
-        self._capacity = capacity
-        self._length = 0
-        self.is_initialized: bool = False
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            rows, heads, _tokens, size = key_states.shape
-            self.keys = key_states.new_empty(rows, heads, self._capacity, size)
-            self.values = value_states.new_empty(rows, heads, self._capacity, value_states.shape[-1])
-            self.is_initialized = True
-        end = self._length + key_states.shape[2]
-        self.keys[:, :, self._length : end] = key_states
-        self.values[:, :, self._length : end] = value_states
-        self._length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def get_seq_length(self) -> int:
-        return self._length
-
-    def take(self, rows: torch.Tensor) -> None:
-        """Keep, or repeat, these rows: [B'] indices."""
-        keys, values = self.keys, self.values
-        self.keys = keys.new_empty(len(rows), *keys.shape[1:])
-        self.values = values.new_empty(len(rows), *values.shape[1:])
-        self.keys[:, :, : self._length] = keys[rows, :, : self._length]
-        self.values[:, :, : self._length] = values[rows, :, : self._length]
-
-
-class _Batch:
-    """The decoding of one batch of requests from prompts to completions."""
-
-    def __init__(
-        self, model: PreTrainedModel, requests: Sequence[Request], sampling: Sampling, end_ids: torch.Tensor
-    ) -> None:
-        self._model, self._requests, self._sampling, self._end_ids = model, requests, sampling, end_ids
-        self._device = model.device
-        self._limits = torch.tensor([request.max_new_tokens for request in requests], device=self._device)
-        self._uniforms = UniformStreams([request.seed for request in requests], self._device)
-        longest = max(len(request.prompt_ids) for request in requests)
-        capacity = longest + int(self._limits.max())
-        layers = [_PreallocatedLayer(capacity) for _ in range(model.config.num_hidden_layers)]
-        self._cache = Cache(layers=layers)
-        self._longest_prompt = longest
-
-    def run(self, policy_version: int) -> list[Completion]:
-        """Decode to the end of every row."""
-        count, steps = len(self._requests), int(self._limits.max())
-        tokens = torch.zeros(count, steps, dtype=torch.long, device=self._device)
-        logprobs = torch.zeros(count, steps, device=self._device)
-        lengths = torch.zeros(count, dtype=torch.long, device=self._device)
-        stopped = torch.zeros(count, dtype=torch.bool, device=self._device)
-        rows = torch.arange(count, device=self._device)  # the requests still in the batch
-        alive = torch.ones(count, dtype=torch.bool, device=self._device)  # of `rows`
-        logits, positions = self._read_prompts()
-        for step in range(steps):
-            chosen, chosen_logprobs = sample(logits, self._sampling, self._uniforms.next())
-            tokens[rows[alive], step] = chosen[alive]
-            logprobs[rows[alive], step] = chosen_logprobs[alive]
-            lengths[rows[alive]] = step + 1
-            ended = torch.isin(chosen, self._end_ids) & alive
-            stopped[rows[ended]] = True
-            alive = alive & ~ended & (self._limits[rows] > step + 1)
-            num_alive = int(alive.sum())
-            if num_alive == 0:
-                break
-            if len(rows) - num_alive >= COMPACT_SHARE * len(rows):
-                kept = alive.nonzero().squeeze(-1)
-                self._keep(kept)
-                rows, chosen, positions, alive = rows[kept], chosen[kept], positions[kept], alive[kept]
-            logits = self._decode(chosen, positions)
-            positions = positions + 1
-        return _completions(tokens, logprobs, lengths, stopped, policy_version)
-
-    def _read_prompts(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits after each prompt [B, V], and the position of each row's next token [B].
-
-        Every distinct prompt is read once; its cache is then repeated for each of its responses.
-        """
-        distinct = list(dict.fromkeys(request.prompt_ids for request in self._requests))
-        tokens = torch.zeros(len(distinct), self._longest_prompt, dtype=torch.long, device=self._device)
-        mask = torch.zeros_like(tokens, dtype=torch.bool)
-        for row, prompt in enumerate(distinct):
-            tokens[row, -len(prompt) :] = torch.tensor(prompt, device=self._device)
-            mask[row, -len(prompt) :] = True
-        positions = (mask.long().cumsum(-1) - 1).clamp_(min=0)
-        padded = not bool(mask.all())
-        logits = self._model(
-            input_ids=tokens,
-            attention_mask=mask if padded else None,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        place = {prompt: row for row, prompt in enumerate(distinct)}
-        source = torch.tensor([place[request.prompt_ids] for request in self._requests], device=self._device)
-        for layer in self._cache.layers:
-            layer.take(source)
-        self._mask = mask[source] if padded else None
-        return logits[source], positions[source, -1] + 1
-
-    def _decode(self, chosen: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Logits [B, V] of the token after `chosen` [B]."""
-        if self._mask is not None:
-            self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=True)
-        return self._model(
-            input_ids=chosen.unsqueeze(-1),
-            attention_mask=self._mask,
-            position_ids=positions.unsqueeze(-1),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).logits[:, -1]
-
-    def _keep(self, kept: torch.Tensor) -> None:
-        for layer in self._cache.layers:
-            layer.take(kept)
-        self._uniforms.keep(kept)
-        if self._mask is not None:
-            self._mask = self._mask[kept]
-
-
-def _completions(
-    tokens: torch.Tensor, logprobs: torch.Tensor, lengths: torch.Tensor, stopped: torch.Tensor, policy_version: int
-) -> list[Completion]:
-    return [
-        Completion(row_tokens[:length], row_logprobs[:length], "stop" if stop else "length", policy_version)
-        for row_tokens, row_logprobs, length, stop in zip(
-            tokens.tolist(), logprobs.tolist(), lengths.tolist(), stopped.tolist(), strict=True
-        )
-    ]

@@ -3,7 +3,16 @@
 from typing import TypeVar
 
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -59,6 +68,25 @@ def tiny_llama(*, seed: int = 0) -> LlamaForCausalLM:
         pad_token_id=0,
     )
     return _ready(LlamaForCausalLM(config))
+
+
+def tiny_mistral(*, seed: int = 0) -> MistralForCausalLM:
+    """Two layers that see a window of four tokens."""
+    torch.manual_seed(seed)
+    config = MistralConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=20,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        initializer_range=INITIALIZER_RANGE,
+        sliding_window=4,
+        eos_token_id=END,
+        pad_token_id=0,
+    )
+    return _ready(MistralForCausalLM(config))
 
 
 def _ready(model: Model) -> Model:

@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +10,7 @@ from rl_core.rollout.sampling import BLOCK_TOKENS, UniformStreams, sample
 
 CPU = torch.device("cpu")
 FLOAT32 = 1e-5
+GOLDEN = 0x9E3779B97F4A7C15
 DRAWS = 20_000
 FOUR_ERRORS = 4 * math.sqrt(0.25 / DRAWS)  # of a frequency, at its widest
 
@@ -81,19 +81,45 @@ def test_frequencies_are_the_probabilities() -> None:
     logits = torch.tensor([0.3, -1.0, 1.2, 0.0, -4.0])
     streams = UniformStreams(range(DRAWS // 100), CPU)
     counts = torch.zeros(5, dtype=torch.long)
-    for _ in range(100):
-        counts += torch.bincount(sample(logits.expand(DRAWS // 100, -1), Sampling(0.8), streams.next())[0], minlength=5)
+    for index in range(100):
+        chosen, _ = sample(logits.expand(DRAWS // 100, -1), Sampling(0.8), streams.at(index))
+        counts += torch.bincount(chosen, minlength=5)
     assert float((counts / DRAWS - (logits / 0.8).softmax(-1)).abs().max()) < FOUR_ERRORS
 
 
-def test_a_stream_is_its_seeds_alone_whatever_is_dropped_beside_it() -> None:
-    expected = {seed: np.random.default_rng(seed).random(3 * BLOCK_TOKENS) for seed in (5, 6, 7)}
-    streams, seeds = UniformStreams([5, 6, 7], CPU), [5, 6, 7]
-    for position in range(3 * BLOCK_TOKENS):
-        assert streams.next().tolist() == [expected[seed][position] for seed in seeds]
-        if position == 10:
-            streams.keep(torch.tensor([0, 2]))
-            seeds = [5, 7]
-        if position == BLOCK_TOKENS - 1:
-            streams.keep(torch.tensor([1]))
-            seeds = [7]
+def test_the_log_probability_is_that_of_all_logits_in_double_precision() -> None:
+    logits = torch.randn(64, 500, generator=torch.Generator().manual_seed(0)) * 8
+    tokens, logprobs = sample(logits, Sampling(0.7), UniformStreams(range(64), CPU).at(0))
+    expected = (logits.double() / 0.7).log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    assert logprobs.tolist() == pytest.approx(expected.tolist(), abs=FLOAT32)
+
+
+def mixed(word: int) -> int:
+    """SplitMix64's mixing function on Python's own integers."""
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
+    return word ^ (word >> 31)
+
+
+def test_the_mixing_function_is_splitmix64() -> None:
+    # The first outputs of the published generator from state 1234567.
+    outputs = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert [mixed((1234567 + index * GOLDEN) % 2**64) for index in (1, 2, 3)] == outputs
+
+
+@pytest.mark.parametrize("seeds", [[5, 6, 7], [0, 2**63 - 1, 1234567]])
+def test_a_stream_is_its_seed_alone_at_any_index_in_any_order(seeds: list[int]) -> None:
+    streams = UniformStreams(seeds, CPU)
+    for index in (0, 1, 5 * BLOCK_TOKENS, BLOCK_TOKENS - 1, BLOCK_TOKENS, 2):
+        expected = [(mixed((mixed(seed) + (index + 1) * GOLDEN) % 2**64) >> 11) / 2**53 for seed in seeds]
+        assert streams.at(index).tolist() == expected
+
+
+def test_streams_of_neighbouring_seeds_and_neighbouring_numbers_are_unrelated() -> None:
+    streams = UniformStreams(range(1000), CPU)
+    numbers = torch.stack([streams.at(index) for index in range(64)])  # [64, 1000]
+    error = 1 / math.sqrt(12 * numbers.numel())  # of a mean of as many uniform numbers
+    assert abs(float(numbers.mean()) - 0.5) < 4 * error
+    centred = (numbers - 0.5) * math.sqrt(12)
+    for product in (centred[1:] * centred[:-1], centred[:, 1:] * centred[:, :-1], centred[1:, 1:] * centred[:-1, :-1]):
+        assert abs(float(product.mean())) < 4 / math.sqrt(product.numel())

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from rl_core.rollout.engine import Sampling
 from rl_core.rollout.fingerprint import require_equal, tensor_fingerprint
 from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.types import Request
-from tests.rl_core.tiny import END, VOCABULARY, tiny_llama, tiny_qwen2
+from tests.rl_core.tiny import END, VOCABULARY, tiny_llama, tiny_mistral, tiny_qwen2
 
 ROUNDING = 2e-5  # of float32: a batch of another size is summed in another order
 GREEDY = Sampling(temperature=0.0)
@@ -35,14 +36,14 @@ def ending() -> PreTrainedModel:
     return model
 
 
-@pytest.mark.parametrize("build", [tiny_qwen2, tiny_llama])
+@pytest.mark.parametrize("build", [tiny_qwen2, tiny_llama, tiny_mistral])
 def test_greedy_decoding_is_what_generate_of_transformers_gives(build: Callable[[], PreTrainedModel]) -> None:
-    model = build()
-    model.generation_config.eos_token_id = list(ENDS)
+    model, same = build(), build()  # the engine changes how its model computes attention
+    model.generation_config.eos_token_id = same.generation_config.eos_token_id = list(ENDS)
     completions = engine_of(model).generate([Request(prompt, 12, 0) for prompt in PROMPTS], GREEDY)
     for prompt, completion in zip(PROMPTS, completions, strict=True):
         alone = torch.tensor([prompt])
-        generated = model.generate(alone, attention_mask=torch.ones_like(alone), max_new_tokens=12, do_sample=False)
+        generated = same.generate(alone, attention_mask=torch.ones_like(alone), max_new_tokens=12, do_sample=False)
         assert completion.token_ids == generated[0, len(prompt) :].tolist()
         assert completion.finish_reason == ("stop" if completion.token_ids[-1] in ENDS else "length")
     assert {completion.finish_reason for completion in completions} == {"stop", "length"}
@@ -120,6 +121,19 @@ def test_every_request_has_its_own_limit(ending: PreTrainedModel) -> None:
     for limit, completion, unlimited in zip(limits, engine_of(ending).generate(wanted, Sampling()), free, strict=True):
         assert completion.token_ids == unlimited.token_ids[:limit]
         assert completion.finish_reason == ("stop" if completion.token_ids[-1] in ENDS else "length")
+
+
+def test_a_response_is_under_way_from_its_first_token_to_its_last(ending: PreTrainedModel) -> None:
+    started = time.perf_counter()
+    completions = engine_of(ending, 7).generate(requests(14), Sampling())
+    whole = time.perf_counter() - started
+    assert len({completion.start_seconds for completion in completions}) == 2  # batches, one after the other
+    for completion in completions:
+        assert 0 < completion.start_seconds <= completion.end_seconds < whole
+    for start in {completion.start_seconds for completion in completions}:
+        batch = [completion for completion in completions if completion.start_seconds == start]
+        by_end = sorted(batch, key=lambda completion: completion.end_seconds)
+        assert [len(completion.token_ids) for completion in by_end] == sorted(len(c.token_ids) for c in batch)
 
 
 def test_no_request_gives_no_completion() -> None:
