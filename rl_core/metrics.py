@@ -22,6 +22,7 @@ METRICS: dict[str, str] = {
     "kl_old_mean": "mean k3 estimate of KL(policy || policy that sampled) over trained response tokens",
     "kl_ref_mean": "mean k3 estimate of KL(policy || the stage's first policy); null where no reference is kept",
     "sampler_logprob_error_mean": "mean exp(|learner's - sampler's log-probability|) over trained response tokens",
+    "sampler_logprob_error_max": "the largest of those factors",
     "sampler_kl": "mean k3 estimate of KL(sampler || learner) over trained response tokens",
     "correction_weight_mean": "mean factor on the surrogate of a trained token; null where algorithm.correction is off",
     "correction_truncated_fraction": "share of trained tokens whose factor was cut to max_weight; null without one",

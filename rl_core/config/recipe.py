@@ -10,6 +10,7 @@ from rl_core.config.sections import (
     DataConfig,
     EmbeddedConfig,
     EvaluationConfig,
+    GuardConfig,
     OptimizerConfig,
     PolicyConfig,
     RewardConfig,
@@ -40,6 +41,7 @@ class RecipeConfig(Section):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    guard: GuardConfig = Field(default_factory=GuardConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)

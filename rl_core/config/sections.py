@@ -258,6 +258,18 @@ class CheckpointConfig(Section):
     max_shard_bytes: int = Field(4_000_000_000, ge=1_000_000)
 
 
+class GuardConfig(Section):
+    """Bounds on what sampler and trainer disagree about, past which a run stops with its state saved.
+
+    They decide nothing that is computed, so that a stopped run may go on under another bound.
+    """
+
+    max_sampler_logprob_error: float | None = Field(
+        1.05, gt=1, description="of sampler_logprob_error_mean, by its median over the last steps; null: no bound"
+    )
+    max_sampler_kl: float | None = Field(5e-4, gt=0, description="of sampler_kl, in every step; null: no bound")
+
+
 class ValidationConfig(Section):
     """What is measured during training, at the stage's own response limit: held-out problems and the probe."""
 

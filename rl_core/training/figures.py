@@ -19,6 +19,7 @@ MEANS = (
     "correction_masked_fraction",
     "padding_fraction",
 )
+MAXIMA = ("sampler_logprob_error_max",)
 
 
 @dataclass(slots=True)
@@ -27,14 +28,28 @@ class Figures:
 
     sums: dict[str, list[float]] = field(default_factory=dict)  # one for each micro-batch
     counts: dict[str, int] = field(default_factory=dict)
+    maxima: dict[str, list[float]] = field(default_factory=dict)  # one for each micro-batch
 
     def count(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
         """Add the values where the mask is True to the mean `name`."""
         self.sums.setdefault(name, []).append(float(values[mask].double().sum()))
         self.counts[name] = self.counts.get(name, 0) + int(mask.sum())
 
+    def count_maximum(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
+        """Let the values where the mask is True compete for the maximum `name`."""
+        if mask.any():
+            self.maxima.setdefault(name, []).append(float(values[mask].max()))
+
     def over_ranks(self, world: World) -> dict[str, float | None]:
         """Every figure over the tokens of all ranks; None where nothing was counted. A collective call."""
         sums = world.sum([math.fsum(self.sums.get(name, ())) for name in MEANS])
         counts = world.sum([float(self.counts.get(name, 0)) for name in MEANS])
-        return {name: total / count if count else None for name, total, count in zip(MEANS, sums, counts, strict=True)}
+        means = {name: total / count if count else None for name, total, count in zip(MEANS, sums, counts, strict=True)}
+        shares = world.gather(self.maxima)
+        maxima = {name: _maximum([value for share in shares for value in share.get(name, ())]) for name in MAXIMA}
+        return means | maxima
+
+
+def _maximum(values: list[float]) -> float | None:
+    """NaN where one is NaN, which Python's own maximum may pass over."""
+    return float(torch.tensor(values, dtype=torch.float64).max()) if values else None

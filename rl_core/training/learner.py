@@ -88,12 +88,20 @@ class Learner:
         self.engine.train()
         return [logprobs for logprobs, _ in results], [entropies for _, entropies in results]
 
-    def update(self, batches: Sequence[MicroBatch], temperature: float, token_loss: TokenLoss) -> Update:
+    def update(
+        self,
+        batches: Sequence[MicroBatch],
+        temperature: float,
+        token_loss: TokenLoss,
+        before_change: Callable[[], None] = lambda: None,
+    ) -> Update:
         """One optimizer step on the sum of the micro-batches' losses over all ranks. A collective call.
 
         Args:
             batches: this rank's, as many as on every other rank.
             token_loss: (batch, logprobs [N], entropies [N]) -> scalar, already divided by the global denominator.
+            before_change: called when the gradient is there and the weights are still the old ones; what it raises
+                leaves the policy and the optimizer as they were.
 
         Raises:
             GuardStop: the loss or the gradient is not finite; nothing is saved from such a state.
@@ -107,6 +115,7 @@ class Learner:
             # DeepSpeed averages gradients over ranks; ours are parts of a sum.
             self.engine.backward(batch_loss * self.world.size)
         (loss,) = self.world.sum([loss])
+        before_change()
         grad_norm = self._grad_norm_before_step()
         self.engine.step()
         grad_norm = float(self.engine.get_global_grad_norm()) if grad_norm is None else grad_norm

@@ -32,6 +32,11 @@ def cut_metrics(file: Path, last_step: int, last_line: Mapping[str, Any] | None 
     temporary.replace(file)
 
 
+def recorded_values(file: Path, name: str) -> list[Any]:
+    """One metric of the steps that a file holds, in their order; None where a line lacks it."""
+    return [json.loads(line).get(name) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 def rollouts_table(rollouts: Sequence[Rollout]) -> pd.DataFrame:
     """One row for each response."""
     return pd.DataFrame(

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
-from rl_core.errors import Interrupted
+from rl_core.errors import GuardStop, Interrupted
 from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import load_causal_lm
 from rl_core.progress import Progress
@@ -25,12 +25,13 @@ from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
 from rl_core.training.figures import Figures
+from rl_core.training.guard import SamplerGuard, stop_message
 from rl_core.training.launch import first_policy
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
 from rl_core.training.measure import Measurements
 from rl_core.training.problems import load_stage_problems
-from rl_core.training.records import cut_metrics, write_metrics, write_rollouts
+from rl_core.training.records import cut_metrics, recorded_values, write_metrics, write_rollouts
 from rl_core.training.reference import ReferencePolicy
 from rl_core.training.sampler import problems_of_step
 from rl_core.training.schedule import learning_rate
@@ -80,6 +81,8 @@ class StageTraining:
             tokenizer=self.tokenizer,
             prompts=[problem.prompt_ids for problem in self.problems.train],
         )
+        self.guard = SamplerGuard(self.config.guard)
+        self.last_metrics: dict[str, Any] = {}  # of the last step that is done
 
     def run(self) -> None:
         """From the last checkpoint, or from the beginning, to the last step."""
@@ -118,7 +121,7 @@ class StageTraining:
             with clock("logprob"):
                 updates = self.trainer.with_fixed_logprobs(self.trainer.updates(samples), figures)
             with clock("train"):
-                loss, grad_norm = self.trainer.train(updates, figures)
+                loss, grad_norm = self.trainer.train(updates, figures, lambda: self._check_sampler(step, figures))
             with clock("sync"):
                 synchronize(self.learner, self.engine, step)
             with clock("measure"):
@@ -164,7 +167,18 @@ class StageTraining:
             seed=(self.config.seed, "rollout", self.index, step),
         )
 
+    def _check_sampler(self, step: int, figures: Figures) -> None:
+        """Stop where sampler and trainer disagree past a bound, with the state of the step before saved."""
+        objection = self.guard.objection(figures.over_ranks(self.world))
+        if objection is None:
+            return
+        if step == 1:
+            raise GuardStop(stop_message(step, objection, "nothing was trained before it"))
+        self._keep(step - 1, self.last_metrics)
+        raise GuardStop(stop_message(step, objection, f"the state after step {step - 1} is saved"))
+
     def _record(self, metrics: dict[str, Any], tracker: Tracker) -> None:
+        self.last_metrics = metrics
         if self.world.is_first:
             write_metrics(self.files.metrics, metrics)
             tracker.log(metrics)
@@ -181,7 +195,8 @@ class StageTraining:
         if self.world.is_first:
             self.files.root.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.files.metrics, step, last_line)
-        self.world.barrier()
+        errors = recorded_values(self.files.metrics, "sampler_logprob_error_mean") if self.world.is_first else []
+        self.guard.remember(self.world.gather(errors)[0])
         synchronize(self.learner, self.engine, step)
         return step
 
@@ -207,14 +222,19 @@ class StageTraining:
         }
         self.saver.save(self.files.checkpoint(step), state)
 
+    def _keep(self, step: int, metrics: dict[str, Any]) -> None:
+        """See to it that the state after `step`, which is the present one, is on disk."""
+        checkpoint = self.files.checkpoint(step)
+        if self.saver.latest != checkpoint and not checkpoint.exists():
+            self._save(step, metrics)
+        self.saver.finish()
+
     def _stop_if_asked(self, stop: StopRequest, step: int, metrics: dict[str, Any]) -> None:
         """End between two steps, on every rank at once, when any was asked to by a signal."""
         (asked,) = self.world.sum([float(stop.exit_code or 0)])
         if not asked:
             return
-        if self.saver.latest != self.files.checkpoint(step):
-            self._save(step, metrics)
-        self.saver.finish()
+        self._keep(step, metrics)
         raise Interrupted(stop.exit_code or Interrupted().exit_code)
 
     def _is_due(self, step: int, every: int) -> bool:

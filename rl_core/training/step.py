@@ -13,7 +13,7 @@ sampler and trainer compute alike, as the transformers engine in float32 does; e
 they disagree about. The disagreement is then known for the first update's tokens alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -70,8 +70,15 @@ class StepTrainer:
         first, *later = [self._with_reference(update) for update in updates]
         return [first, *(self._with_old(update, figures) for update in later)]
 
-    def train(self, updates: list[list[MicroBatch]], figures: Figures) -> tuple[float, float]:
-        """Every optimizer update of the step; the mean loss and mean gradient norm over them."""
+    def train(
+        self, updates: list[list[MicroBatch]], figures: Figures, before_first_change: Callable[[], None] = lambda: None
+    ) -> tuple[float, float]:
+        """Every optimizer update of the step; the mean loss and mean gradient norm over them.
+
+        Args:
+            before_first_change: called when sampler and policy have been compared on all tokens that are compared, and
+                the policy is still the one that sampled.
+        """
         first, *later = updates
         seen: list[MicroBatch] = []
 
@@ -82,7 +89,7 @@ class StepTrainer:
             seen.append(self._measured(batch, logprobs.detach(), entropies.detach(), figures))
             return token_loss(seen[-1], logprobs, entropies)
 
-        done = [self._learner.update(first, self._temperature, first_loss)]
+        done = [self._learner.update(first, self._temperature, first_loss, before_first_change)]
         remaining = [*later, *[seen, *later] * (self._algorithm.epochs - 1)]
         done += [self._learner.update(batches, self._temperature, token_loss) for batches in remaining]
         return sum(u.loss for u in done) / len(done), sum(u.grad_norm for u in done) / len(done)
@@ -107,7 +114,9 @@ class StepTrainer:
         Counts what the sampler and the policy make of the same tokens under the same weights.
         """
         difference, mask = logprobs - batch.sampler_logprobs, batch.weights > 0
-        figures.count("sampler_logprob_error_mean", difference.abs().exp(), mask)
+        error = difference.abs().exp()
+        figures.count("sampler_logprob_error_mean", error, mask)
+        figures.count_maximum("sampler_logprob_error_max", error, mask)
         figures.count("sampler_kl", difference.exp() - difference - 1, mask)
         figures.count("entropy_mean", entropies, mask)
         recompute = self._algorithm.old_logprobs == "recompute"

@@ -28,6 +28,8 @@ TABLE: dict[str, set[str]] = {
     "rewards=[{name: boxed, weight: 2.0}]": FROM_STAGE_0,
     "rollout.temperature=0.9": FROM_STAGE_0,
     "algorithm.clip_high=0.28": FROM_STAGE_0,
+    "algorithm.old_logprobs=sampler": FROM_STAGE_0,
+    "algorithm.correction={weight: token}": FROM_STAGE_0,
     "optimizer.learning_rate=2e-4": FROM_STAGE_0,
     "stages.0.steps=26": FROM_STAGE_0,
     "stages.1.max_response_tokens=60": FROM_STAGE_1,
@@ -43,6 +45,7 @@ TABLE: dict[str, set[str]] = {
     "validation.every_steps=3": set(),
     "validation.num_samples=3": set(),
     "evaluation.protocol.num_samples=4": set(),
+    "guard.max_sampler_kl=null": set(),
     "tracking.wandb=disabled": set(),
 }
 

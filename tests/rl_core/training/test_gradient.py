@@ -168,6 +168,7 @@ def test_figures_are_means_over_the_tokens_that_are_trained_on(learner: Learner,
     expected = {
         "entropy_mean": float(entropies.mean()),
         "sampler_logprob_error_mean": float(difference.abs().exp().mean()),
+        "sampler_logprob_error_max": float(difference.abs().exp().max()),
         "sampler_kl": float((difference.exp() - difference - 1).mean()),
     }
     means = figures.over_ranks(world)

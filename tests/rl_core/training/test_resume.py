@@ -51,9 +51,9 @@ def start(run: RunDir, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(run: RunDir) -> str:
+def finish(run: RunDir, *more: str) -> str:
     """Run the stage to its end; what it said."""
-    process = start(run)
+    process = start(run, *more)
     said, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, said
     return said
@@ -204,6 +204,29 @@ def test_a_stage_that_is_asked_to_stop_saves_the_step_under_way_and_goes_on_from
     metrics = run.stage(0).metrics
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:-1]))
     assert f"continues after step {last}" in finish(run)
+    assert_same_end(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_stage_whose_sampler_disagrees_stops_before_it_learns_from_it_and_goes_on_under_another_bound(
+    undisturbed: RunDir, prepared: RunDir, tmp_path: Path
+) -> None:
+    run = copy_of(prepared, tmp_path)
+    stopped = subprocess.run(
+        [sys.executable, "-m", "tests.rl_core.training.disturbed_training", "train", "--stage", "0",
+         "--run-dir", str(run.root), *OVERRIDES],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "DISTURBED_STEP": "5"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )  # fmt: skip
+    assert stopped.returncode == 3, stopped.stderr
+    assert "stopped: step 5: sampler_kl is " in stopped.stderr
+    assert "the state after step 4 is saved" in stopped.stderr
+    assert [line["step"] for line in lines(run.stage(0))] == [0, 1, 2, 3, 4]
+    assert [path.name for path in sorted(run.stage(0).checkpoints.iterdir())] == ["step_000003", "step_000004"]
+    assert "continues after step 4" in finish(run, "guard.max_sampler_kl=0.1")
     assert_same_end(run, undisturbed)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
 from rl_core.config.sections import AlgorithmConfig
+from rl_core.errors import GuardStop
 from rl_core.rollout.engine import Sampling
 from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.training.batching import MicroBatch
@@ -149,6 +150,26 @@ def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_a
         for old in ("recompute", "sampler")
     )
     assert taken == pytest.approx(recomputed, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_what_stops_a_step_before_its_first_change_leaves_the_policy_as_it_was(world: World, zero_stage: int) -> None:
+    learner, figures = new_learner(world, zero_stage), Figures()
+    before = {name: weight.clone() for name, weight in learner.weights()}
+    trainer = trainer_of(learner, AlgorithmConfig(minibatch_sequences=4))
+    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    compared: list[int] = []
+
+    def stop() -> None:
+        compared.append(figures.counts["sampler_kl"])
+        raise GuardStop("here")
+
+    with pytest.raises(GuardStop, match="here"):
+        trainer.train(trainer.with_fixed_logprobs(updates, figures), figures, stop)
+    trained = [batch.weights > 0 for batches in updates for batch in batches]
+    assert compared == [sum(int(mask.sum()) for mask in trained)]  # every token of every update
+    for name, weight in learner.weights():
+        assert torch.equal(weight, before[name]), name
 
 
 def test_what_a_correction_did_is_told_and_what_is_off_is_null(world: World) -> None:

@@ -1,0 +1,58 @@
+"""The guard on the sampler: says when it no longer samples from the policy that is trained.
+
+Which bounds, and why one of them looks at several steps: docs/decisions/0009-a-guard-on-the-sampler.md.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from statistics import median_low
+
+from rl_core.config.sections import GuardConfig
+
+MEDIAN_STEPS = 10  # the shortest run over which NeMo RL takes the median of the error: its gate on the 24K stage
+
+
+class SamplerGuard:
+    """Compares the figures of each step with the recipe's bounds."""
+
+    def __init__(self, bounds: GuardConfig) -> None:
+        self._bounds = bounds
+        self._errors: deque[float] = deque(maxlen=MEDIAN_STEPS)
+
+    def remember(self, errors: Iterable[float | None]) -> None:
+        """`sampler_logprob_error_mean` of the steps so far, in their order; None where nothing was trained on."""
+        self._errors.extend(error for error in errors if error is not None)
+
+    def objection(self, figures: Mapping[str, float | None]) -> str | None:
+        """Which bound one more step passes, in words; None where it keeps all of them. Remembers the step.
+
+        What is not a number passes every bound.
+        """
+        error, kl = figures["sampler_logprob_error_mean"], figures["sampler_kl"]
+        self.remember([error])
+        if kl is not None and _passes(kl, self._bounds.max_sampler_kl):
+            return f"sampler_kl is {kl:.3g}, above guard.max_sampler_kl {self._bounds.max_sampler_kl:g}"
+        if error is None:
+            return None
+        middle = error if math.isnan(error) else median_low(self._errors)
+        if _passes(middle, self._bounds.max_sampler_logprob_error):
+            return (
+                f"the median of sampler_logprob_error_mean over the last {len(self._errors)} steps is {middle:.4g}, "
+                f"above guard.max_sampler_logprob_error {self._bounds.max_sampler_logprob_error:g}"
+            )
+        return None
+
+
+def stop_message(step: int, objection: str, kept: str) -> str:
+    """What a person reads when the guard stops a run at `step`; `kept` says what of it is on disk."""
+    return (
+        f"step {step}: {objection}. The sampler gives the tokens it sampled other probabilities than the trainer does. "
+        "Likely it holds stale weights, or computes at another temperature or in another precision. Nothing was "
+        f"learned from this step; {kept}. Where the difference is one that you accept, raise the bound (null: none) "
+        f"and run the same command: it goes on with step {step}."
+    )
+
+
+def _passes(value: float, bound: float | None) -> bool:
+    return bound is not None and not value <= bound
