@@ -113,11 +113,12 @@ class StepTrainer:
 
         Counts what the sampler and the policy make of the same tokens under the same weights.
         """
-        difference, mask = logprobs - batch.sampler_logprobs, batch.weights > 0
+        # In float32 the estimate of a small divergence would be rounding, of either sign.
+        difference, mask = (logprobs - batch.sampler_logprobs).double(), batch.weights > 0
         error = difference.abs().exp()
         figures.count("sampler_logprob_error_mean", error, mask)
         figures.count_maximum("sampler_logprob_error_max", error, mask)
-        figures.count("sampler_kl", difference.exp() - difference - 1, mask)
+        figures.count("sampler_kl", difference.expm1() - difference, mask)
         figures.count("entropy_mean", entropies, mask)
         recompute = self._algorithm.old_logprobs == "recompute"
         return replace(batch, old_logprobs=logprobs if recompute else batch.sampler_logprobs)

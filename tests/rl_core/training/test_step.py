@@ -9,6 +9,7 @@ import torch
 from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
 from rl_core.config.sections import AlgorithmConfig
 from rl_core.errors import GuardStop
+from rl_core.rollout.collect import Rollout
 from rl_core.rollout.engine import Sampling
 from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.training.batching import MicroBatch
@@ -77,9 +78,9 @@ def plain_step(
             fixed = batch.sampler_logprobs if sampler else logprobs
             with_old[-1].append(replace(batch, old_logprobs=fixed, ref_logprobs=ref_logprobs))
             if position == 0 or not sampler:
-                difference = logprobs - batch.sampler_logprobs
+                difference = (logprobs - batch.sampler_logprobs).double()
                 add(batch, entropy_mean=entropy, sampler_logprob_error_mean=difference.abs().exp())
-                add(batch, sampler_kl=difference.exp() - difference - 1)
+                add(batch, sampler_kl=difference.expm1() - difference)
 
     def token_loss(batch: MicroBatch, logprobs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         assert batch.old_logprobs is not None
@@ -139,17 +140,35 @@ def test_there_is_no_old_policy_pass_with_one_update_a_step_or_the_samplers_logp
     assert passes.tokens["alone"] == 0
 
 
-def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_alike(world: World) -> None:
-    engine = TransformersEngine(policy().eval(), max_concurrent_sequences=NUM_SAMPLES)
-    fixed = fixed_rollouts()
-    requests = [Request(r.problem.prompt_ids, 12, seed) for seed, r in enumerate(fixed)]
+@pytest.fixture(scope="module")
+def sampled() -> list[Rollout]:
+    """Responses of the policy itself, by the transformers engine in float32."""
+    engine, fixed = TransformersEngine(policy().eval(), max_concurrent_sequences=NUM_SAMPLES), fixed_rollouts()
+    requests = [Request(rollout.problem.prompt_ids, 12, seed) for seed, rollout in enumerate(fixed)]
     completions = engine.generate(requests, Sampling(TEMPERATURE))
-    rollouts = [replace(r, completion=completion) for r, completion in zip(fixed, completions, strict=True)]
+    return [replace(rollout, completion=completion) for rollout, completion in zip(fixed, completions, strict=True)]
+
+
+def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_alike(
+    world: World, sampled: list[Rollout]
+) -> None:
     recomputed, taken = (
-        step(new_learner(world, 0), rollouts, algorithm=AlgorithmConfig(minibatch_sequences=4, old_logprobs=old))
+        step(new_learner(world, 0), sampled, algorithm=AlgorithmConfig(minibatch_sequences=4, old_logprobs=old))
         for old in ("recompute", "sampler")
     )
     assert taken == pytest.approx(recomputed, rel=ROUNDING)
+
+
+def test_disagreement_by_rounding_is_measured_and_not_itself_rounding(world: World, sampled: list[Rollout]) -> None:
+    figures, trainer = Figures(), trainer_of(new_learner(world, 0), AlgorithmConfig(minibatch_sequences=4))
+    updates = trainer.updates(trainer.samples(sampled, NUM_SAMPLES)[0])
+    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    means = figures.over_ranks(world)
+    assert means["sampler_logprob_error_mean"] is not None
+    assert means["sampler_kl"] is not None
+    error = means["sampler_logprob_error_mean"] - 1
+    assert 0 < error < ROUNDING
+    assert error**2 / 2 <= means["sampler_kl"] < ROUNDING**2  # half the mean square, at least half the squared mean
 
 
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
