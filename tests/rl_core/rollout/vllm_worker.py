@@ -21,7 +21,6 @@ from rl_core.errors import GuardStop  # noqa: E402
 from rl_core.rollout import vllm_engine  # noqa: E402
 from rl_core.rollout.engine import Sampling  # noqa: E402
 from rl_core.rollout.fingerprint import require_equal, tensor_fingerprint  # noqa: E402
-from rl_core.rollout.sampling import _nucleus  # noqa: E402
 from rl_core.rollout.transformers_engine import TransformersEngine  # noqa: E402
 from rl_core.rollout.vllm_engine import VllmEngine  # noqa: E402
 from rl_core.types import Completion, Request  # noqa: E402
@@ -75,9 +74,20 @@ def recomputed(policy: PreTrainedModel, completions: list[Completion], sampling:
             logits = policy(tokens).logits[0, len(request.prompt_ids) - 1 : -1]
         logprobs = (logits / (sampling.temperature or 1.0)).log_softmax(-1)
         if sampling.top_p < 1:
-            logprobs = _nucleus(logprobs, sampling.top_p)
+            logprobs = torch.stack([nucleus(row, sampling.top_p) for row in logprobs])
         rows.append(logprobs.gather(-1, torch.tensor(completion.token_ids).unsqueeze(-1)).squeeze(-1).tolist())
     return rows
+
+
+def nucleus(logprobs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Of the fewest likeliest tokens whose probabilities reach `top_p`, and -inf outside: [V] to [V]."""
+    inside, mass = torch.full_like(logprobs, -torch.inf), 0.0
+    for token in logprobs.argsort(descending=True).tolist():
+        inside[token] = logprobs[token]
+        mass += float(logprobs[token].exp())
+        if mass >= top_p:
+            break
+    return inside.log_softmax(-1)
 
 
 def expected(policy: PreTrainedModel) -> dict[str, int]:
