@@ -12,6 +12,7 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from benchmarks.models import DISTILL, TINY, model_config
+from rl_core.environment import has_accelerator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "benchmarks").glob("*.py"))
@@ -101,3 +102,25 @@ def test_a_checkpoint_is_measured_against_a_copy_of_its_bytes(tmp_path: Path) ->
     assert row["written s"]["median"] > 0
     assert row["plain copy s"]["median"] > 0
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+@pytest.mark.skipif(has_accelerator(), reason="there is an accelerator")
+def test_without_an_accelerator_the_benchmark_for_one_says_so_and_ends(tmp_path: Path) -> None:
+    file = tmp_path / "accelerator.json"
+    assert "no accelerator" in run("accelerator", "--json", file).stdout
+    assert not file.exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark_for_accelerators_runs_at_a_tiny_size(tmp_path: Path) -> None:
+    table, outcome = measured(
+        "accelerator", tmp_path, *"--tiny --stages 1 --prompts 2 --samples 2 rollout.engine=vllm".split()
+    )
+    assert "Stage 1" in table
+    parts = {row["part"]: row for row in outcome["rows"]}
+    assert {"generate", "log-probabilities", "train: backward", "train: optimizer"} < set(parts)
+    assert all(row["stage"] == "16k" for row in outcome["rows"])
+    inside = sum(parts[f"train: {part}"]["seconds"] for part in ("forward", "backward", "optimizer"))
+    assert 0 < inside <= parts["train"]["seconds"]
+    of_the_peak = parts["train"]["TFLOP/s"] / parts["a matrix product"]["TFLOP/s"]
+    assert parts["train"]["of the matrix peak"] == pytest.approx(of_the_peak)
