@@ -18,7 +18,6 @@ from torch.nn import functional
 from benchmarks.circumstances import circumstances
 from benchmarks.outcome import Spread, arguments, interleaved, print_table, write_outcome
 from benchmarks.peak import available_bytes, peak_rise
-from rl_core.config.sections import TrainingConfig
 from rl_core.models.output_head import OutputHead
 
 TEMPERATURE = 1.0
@@ -71,8 +70,7 @@ def plain(states: torch.Tensor, embedding: torch.nn.Linear, chosen: torch.Tensor
 
 def ours(states: torch.Tensor, embedding: torch.nn.Linear, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The same, by the project."""
-    head = OutputHead(embedding, chunk_tokens=TrainingConfig().logprob_chunk_tokens)
-    return head.logprobs(states, chosen, TEMPERATURE)
+    return OutputHead(embedding).logprobs(states, chosen, TEMPERATURE)
 
 
 def compare(case: Case, device: torch.device) -> dict[str, object]:

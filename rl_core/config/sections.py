@@ -245,7 +245,6 @@ class TrainingConfig(Section):
         ge=64,
         description="most tokens of one forward on one device, padding included; a longer sequence is alone",
     )
-    logprob_chunk_tokens: int = Field(4096, ge=16, description="rows of logits that exist at a time")
     deepspeed: dict[str, Any] = Field(default_factory=dict, description="more of DeepSpeed's own configuration")
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from rl_core.errors import MistakeError
 from rl_core.models.output_head import OutputHead
+from rl_core.models.tiled_logprobs import Tile
 
 PREFIX = "causal_lm."
 # Models that change their logits after the output embedding, by the configuration field that says so.
@@ -21,9 +22,10 @@ UNSUPPORTED = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 class TokenLogprobs(torch.nn.Module):
     """Wraps a model so that DeepSpeed sees one forward from token ids to log-probabilities."""
 
-    def __init__(self, causal_lm: PreTrainedModel, *, chunk_tokens: int) -> None:
+    def __init__(self, causal_lm: PreTrainedModel, *, tile: Tile | None = None) -> None:
         """Args:
-            chunk_tokens: tokens whose logits exist together.
+            causal_lm: the model.
+            tile: tokens and words whose logits exist together; None takes what suits the device.
 
         Raises:
             MistakeError: the model changes its logits in a way that is not reproduced here.
@@ -33,7 +35,7 @@ class TokenLogprobs(torch.nn.Module):
             if getattr(causal_lm.config, field, None) not in (None, 1, 1.0):
                 raise MistakeError(f"policy.model_name: models with `{field}` in their config cannot be trained yet")
         self.causal_lm = causal_lm
-        self._head = OutputHead(causal_lm.get_output_embeddings(), chunk_tokens=chunk_tokens)
+        self._head = OutputHead(causal_lm.get_output_embeddings(), tile=tile)
 
     def forward(
         self,

@@ -43,7 +43,7 @@ class Learner:
         self.world = world
         self.zero_stage = training.zero_stage
         self.bfloat16 = causal_lm.dtype == torch.bfloat16
-        module = TokenLogprobs(causal_lm, chunk_tokens=training.logprob_chunk_tokens)
+        module = TokenLogprobs(causal_lm)
         self.adamw = torch.optim.AdamW(
             module.parameters(),
             lr=optimizer.learning_rate,

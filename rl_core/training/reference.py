@@ -16,7 +16,7 @@ class ReferencePolicy:
     """Answers with log-probabilities only. Its parameters are split over ranks where the policy's are (ZeRO-3)."""
 
     def __init__(self, causal_lm: PreTrainedModel, training: TrainingConfig, world: World) -> None:
-        module = TokenLogprobs(causal_lm, chunk_tokens=training.logprob_chunk_tokens).requires_grad_(False).eval()
+        module = TokenLogprobs(causal_lm).requires_grad_(False).eval()
         if training.zero_stage == 3 and world.size > 1:
             config = {
                 "train_micro_batch_size_per_gpu": 1,

@@ -6,6 +6,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rl_core.errors import MistakeError
+from rl_core.models.tiled_logprobs import Tile
 from rl_core.models.token_logprobs import TokenLogprobs, parameter_name
 from tests.rl_core.tiny import VOCABULARY, tiny_llama, tiny_qwen2
 
@@ -43,7 +44,7 @@ def test_log_probabilities_and_entropies_are_those_of_the_models_own_logits(mode
         )
     expected = (logits / temperature).log_softmax(-1)
     chosen = torch.tensor([token for response in RESPONSES for token in response])
-    logprobs, entropies = TokenLogprobs(policy, chunk_tokens=3)(tokens, mask, temperature)
+    logprobs, entropies = TokenLogprobs(policy, tile=Tile(3, 20))(tokens, mask, temperature)
     torch.testing.assert_close(logprobs.detach(), expected.gather(-1, chosen[:, None])[:, 0], **ROUNDING)
     torch.testing.assert_close(entropies.detach(), -(expected.exp() * expected).sum(-1), **ROUNDING)
 
@@ -54,7 +55,7 @@ def test_gradients_are_those_of_the_models_own_loss(model: str) -> None:
     plain = MODELS[model]()
     logprobs = plain(tokens).logits.log_softmax(-1)[:, :-1].gather(-1, tokens[:, 1:, None]).squeeze(-1)
     (logprobs * mask[:, 1:]).sum().backward()
-    wrapped = TokenLogprobs(MODELS[model](), chunk_tokens=3)
+    wrapped = TokenLogprobs(MODELS[model](), tile=Tile(3, 20))
     wrapped(tokens, mask, 1.0)[0].sum().backward()
     expected = {name: parameter.grad for name, parameter in plain.named_parameters()}
     got = {parameter_name(name): parameter.grad for name, parameter in wrapped.named_parameters()}
@@ -65,7 +66,7 @@ def test_gradients_are_those_of_the_models_own_loss(model: str) -> None:
 
 
 def test_padding_does_not_change_a_row() -> None:
-    wrapped = TokenLogprobs(tiny_qwen2(), chunk_tokens=100)
+    wrapped = TokenLogprobs(tiny_qwen2())
     together = wrapped(*batch([0, 1, 2]), 1.0)[0].split([len(response) for response in RESPONSES])
     for row, expected in enumerate(together):
         tokens, mask = batch([row])
@@ -103,10 +104,10 @@ def test_sequences_end_to_end_in_one_row_give_what_each_gives_alone(
     model: str, attention: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(AttentionInterface._global_mapping, "by_bounds", attention_by_bounds)
-    alone = TokenLogprobs(MODELS[model](), chunk_tokens=100)
+    alone = TokenLogprobs(MODELS[model]())
     for row in (0, 1, 2):
         alone(*batch([row]), 1.0)[0].sum().backward()
-    packed = TokenLogprobs(MODELS[model](), chunk_tokens=100)
+    packed = TokenLogprobs(MODELS[model]())
     packed.causal_lm.config._attn_implementation = attention
     lengths = [len(prompt) + len(response) for prompt, response in zip(PROMPTS, RESPONSES, strict=True)]
     tokens, mask = (torch.cat(parts, dim=1) for parts in zip(*(batch([row]) for row in (0, 1, 2)), strict=True))
@@ -122,7 +123,7 @@ def test_sequences_end_to_end_in_one_row_give_what_each_gives_alone(
 def test_a_later_sequence_of_a_packed_row_sees_nothing_of_an_earlier_one(attention: str) -> None:
     policy = tiny_qwen2()
     policy.config._attn_implementation = attention
-    wrapped = TokenLogprobs(policy, chunk_tokens=100)
+    wrapped = TokenLogprobs(policy)
     tokens, mask = torch.tensor([[5, 6, 7, 8, 2, 9, 3, 4]]), torch.tensor([[False] * 5 + [True] * 3])
     others = torch.tensor([[50, 40, 30, 20, 2, 9, 3, 4]])
     assert torch.equal(wrapped(tokens, mask, 1.0, (4, 4))[0], wrapped(others, mask, 1.0, (4, 4))[0])
@@ -133,7 +134,7 @@ def test_the_wrapped_model_still_generates_with_its_logits() -> None:
     policy = tiny_qwen2()
     tokens = torch.tensor([[3, 4, 5]])
     before = policy(tokens).logits
-    TokenLogprobs(policy, chunk_tokens=2)
+    TokenLogprobs(policy)
     assert torch.equal(policy(tokens).logits, before)
 
 
@@ -142,6 +143,6 @@ def test_models_that_change_their_logits_afterwards_are_refused(field: str) -> N
     policy = tiny_qwen2()
     setattr(policy.config, field, 30.0)
     with pytest.raises(MistakeError, match=field):
-        TokenLogprobs(policy, chunk_tokens=2)
+        TokenLogprobs(policy)
     setattr(policy.config, field, 1.0)
-    TokenLogprobs(policy, chunk_tokens=2)
+    TokenLogprobs(policy)

@@ -104,7 +104,7 @@ def test_a_model_that_names_no_end_token_is_refused() -> None:
 def test_reported_log_probabilities_are_the_models_own(ending: PreTrainedModel, temperature: float) -> None:
     wanted = requests(14)
     completions = engine_of(ending, 8).generate(wanted, Sampling(temperature))
-    learner = TokenLogprobs(tiny_qwen2(), chunk_tokens=64)
+    learner = TokenLogprobs(tiny_qwen2())
     learner.causal_lm.load_state_dict(ending.state_dict())
     for request, completion in zip(wanted, completions, strict=True):
         tokens = torch.tensor([[*request.prompt_ids, *completion.token_ids]])

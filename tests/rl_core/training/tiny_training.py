@@ -59,7 +59,7 @@ def new_learner(
 ) -> Learner:
     """A fresh policy under DeepSpeed. Under ZeRO-3 every parameter is split, however small."""
     split = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if zero_stage == 3 else {}
-    training = TrainingConfig(zero_stage=zero_stage, logprob_chunk_tokens=16, deepspeed=split)
+    training = TrainingConfig(zero_stage=zero_stage, deepspeed=split)
     return Learner(policy(seed=seed, dtype=dtype), training, optimizer, world)
 
 
