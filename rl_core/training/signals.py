@@ -1,7 +1,7 @@
 """SIGTERM and SIGINT during training: the step under way ends, is saved, and then the process does.
 
-Who sends the signal decides how long that may take: a task 25 s (`tasks.process`), torchrun's agent 30 s. A longer step
-is killed instead, and the run goes on from its last checkpoint.
+Who sends the signal decides how long that may take: a task 25 s (`tasks.process`), torchrun's agent 30 s. What takes
+longer, step and checkpoint together, is killed instead, and the run goes on from its last published checkpoint.
 """
 
 import signal
