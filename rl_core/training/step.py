@@ -9,8 +9,8 @@ before the weights change.
 
 With `algorithm.old_logprobs: sampler` no update has such a pass: the ratio is taken against the log-probabilities that
 the sampler gave with its tokens (PPO with the policy that acted as the old one). That is the same to rounding where
-sampler and trainer compute alike, as the transformers engine in float32 does; elsewhere the surrogate also clips what
-they disagree about. The disagreement is then known for the first update's tokens alone.
+sampler and trainer compute alike, as they do in float32 on a CPU with either engine; elsewhere the surrogate also clips
+what they disagree about. The disagreement is then known for the first update's tokens alone.
 """
 
 from collections.abc import Callable, Sequence

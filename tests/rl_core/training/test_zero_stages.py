@@ -16,6 +16,7 @@ from rl_core.checkpoint.probe import last_logits, read_probe
 from rl_core.checkpoint.tensors import read_tensors, stored_tensors
 from rl_core.manifest import read_manifest
 from rl_core.world import World
+from tests.rl_core.training.formulas import TERMS
 from tests.rl_core.training.tiny_training import UPDATES_OF_A_STEP, policy
 from tests.rl_core.training.zero_worker import (
     HANDOVERS,
@@ -77,6 +78,11 @@ def test_losses_and_gradient_norms_are_those_of_one_rank_without_zero(runs: Runs
     assert len(expected) == STEPS
     assert len({round(loss, 4) for loss, _ in expected}) == STEPS
     assert_equal_but_for_rounding(runs.figures[ranks][f"zero {zero_stage}"], expected)
+
+
+def test_on_two_ranks_every_gradient_is_that_of_the_formulas_for_every_term_of_the_loss(runs: Runs) -> None:
+    compared = json.loads((runs.folders["two"] / "compared.json").read_text())  # a difference ends the worker
+    assert compared == len(ZERO_STAGES) * len(TERMS)
 
 
 @pytest.mark.parametrize("ranks", WORLDS)

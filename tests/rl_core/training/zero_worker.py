@@ -14,11 +14,14 @@ import torch
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import restore_checkpoint
 from rl_core.config import load_config
+from rl_core.config.sections import AlgorithmConfig
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import MistakeError
+from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.world import World
-from tests.rl_core.training.tiny_training import fixed_rollouts, new_learner, step
+from tests.rl_core.training.formulas import TERMS, assert_gradient, still_learner, written_out
+from tests.rl_core.training.tiny_training import REWARDS, fixed_rollouts, new_learner, reference_of, step
 
 ZERO_STAGES = (0, 1, 2, 3)
 STEPS, SAVED_AFTER = 4, 2
@@ -57,6 +60,25 @@ def continue_from(world: World, checkpoint: Path, zero_stage: int, dtype: torch.
     return [step(learner, fixed_rollouts(seed=number)) for number in range(SAVED_AFTER + 1, STEPS + 1)]
 
 
+def require_the_gradients_of_the_formulas(world: World, zero_stages: Sequence[int] = ZERO_STAGES) -> int:
+    """Every term of the loss at every ZeRO stage against the formulas, on sequences laid end to end; how many."""
+    compared = 0
+    for zero_stage in zero_stages:
+        learner, reference = still_learner(world, zero_stage), reference_of(world, zero_stage)
+        for terms in TERMS.values():
+            algorithm = AlgorithmConfig.model_validate({"minibatch_sequences": len(REWARDS), **terms})
+            step(
+                learner,
+                fixed_rollouts(),
+                algorithm=algorithm,
+                reference=reference if algorithm.kl_coefficient else None,
+                layout=Layout(50, packed=True),
+            )
+            assert_gradient(learner, written_out(algorithm)[1])
+            compared += 1
+    return compared
+
+
 def fail_on_the_last_rank(world: World, folder: Path) -> list[str]:
     """What each rank is told at its second checkpoint when one of them could not write its part of the first."""
     learner = new_learner(world, 1)
@@ -82,8 +104,10 @@ def main(own: Path, other: Path) -> None:
     figures = train_every_stage(world, own)
     for wrote, reads in HANDOVERS:
         figures[f"from {wrote} to {reads}"] = continue_from(world, other / f"zero_{wrote}", reads)
+    compared = require_the_gradients_of_the_formulas(world)
     told = fail_on_the_last_rank(world, own / "failed")
     if world.is_first:
+        (own / "compared.json").write_text(json.dumps(compared))
         (own / "told.json").write_text(json.dumps(told))
         (own / "figures.json").write_text(json.dumps(figures))
     world.leave()
