@@ -1,0 +1,51 @@
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.turns import Contestant
+
+WRITER = """
+import sys, time
+kept = bytearray(50_000_000)
+for line in range(int(sys.argv[2])):
+    time.sleep(0.01)
+    open(sys.argv[1], "a").write(f"{line}\\n")
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Contestant]:
+    contestant = start(tmp_path, 40)
+    yield contestant
+    contestant.abandon()
+
+
+def start(folder: Path, lines: int) -> Contestant:
+    command = [sys.executable, "-c", WRITER, str(folder / "journal"), str(lines)]
+    return Contestant(command, folder / "journal", folder / "log", dict(os.environ))
+
+
+def lines(folder: Path) -> int:
+    return (folder / "journal").read_text().count("\n")
+
+
+def test_a_contestant_works_in_its_turn_and_not_between_turns(writer: Contestant, tmp_path: Path) -> None:
+    assert writer.work_until(5) > 0.05
+    stopped_at = lines(tmp_path)
+    time.sleep(0.3)
+    assert lines(tmp_path) == stopped_at < 20
+    writer.work_until(20)
+    assert 20 <= lines(tmp_path) < 40
+    assert 50e6 < writer.peak_memory_bytes() < 200e6
+    writer.finish()
+    assert lines(tmp_path) == 40
+
+
+def test_a_training_that_ends_early_is_told_with_its_log(tmp_path: Path) -> None:
+    contestant = start(tmp_path, 3)
+    with pytest.raises(RuntimeError, match=r"log: the training ended early, with 0"):
+        contestant.work_until(5)
