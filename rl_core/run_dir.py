@@ -125,7 +125,9 @@ class RunDir:
         return _key("data", self.config.data.model_dump(mode="json"), self.config.seed, self.sources_key())
 
     def base_key(self) -> str:
-        return _key("base", self.config.policy.model_dump(mode="json"), self._embedded(), self.data_key())
+        return _key(
+            "base", self.config.policy.model_dump(mode="json", exclude={"lora"}), self._embedded(), self.data_key()
+        )
 
     def stage_key(self, index: int) -> str:
         """Of the training of a stage: its own settings and what it starts from."""

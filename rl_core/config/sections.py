@@ -6,7 +6,7 @@ Rules between sections are in `recipe`; reading files and overrides in `load`. I
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -83,6 +83,19 @@ class EmbeddedConfig(Section):
     mixed_steps: int = Field(300, ge=0, description="updates on answers of mixed quality, in the second phase")
 
 
+class LoraConfig(Section):
+    """A low-rank adapter, which is trained in place of the model's own weights (Hu et al. 2021, arXiv 2106.09685).
+
+    It has no dropout: the ratio of the loss compares one policy at two times, and the sampler knows of none.
+    """
+
+    rank: int = Field(16, ge=1, le=512)
+    alpha: float = Field(32, gt=0, description="the adapter's part is scaled by alpha / rank")
+    target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        "all-linear", description="names of linear layers, as q_proj; all-linear: every one but the output head"
+    )
+
+
 class PolicyConfig(Section):
     """The model that is trained."""
 
@@ -94,6 +107,7 @@ class PolicyConfig(Section):
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     gradient_checkpointing: bool = False
     hf_config_overrides: dict[str, Any] = Field(default_factory=dict, description="into the model's config.json")
+    lora: LoraConfig | None = Field(None, description="train an adapter; null: all of the model's weights")
 
 
 RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty"]
