@@ -18,7 +18,7 @@ from rl_core.rollout.start import start_engine
 from rl_core.training.figures import Figures
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
-from rl_core.training.reference import ReferencePolicy
+from rl_core.training.reference import FrozenCopy
 from rl_core.training.step import StepTrainer
 from rl_core.training.synchronize import synchronize
 from rl_core.types import Problem, Request, Score
@@ -72,7 +72,7 @@ class OneStep:
         with self._watch("start learner"):
             self.learner = Learner(self._load(), config.training, self.stage.optimizer, self.world)
             has_reference = self.stage.algorithm.kl_coefficient > 0
-            reference = ReferencePolicy(self._load(), config.training, self.world) if has_reference else None
+            reference = FrozenCopy(self._load(), config.training, self.world) if has_reference else None
         with self._watch("start sampler"):
             self.engine = start_engine(
                 choose_engine(rollout),

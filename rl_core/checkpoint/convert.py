@@ -44,6 +44,8 @@ def convert_stage(run: RunDir, index: int) -> None:
         MistakeError: the stage is not trained yet.
         GuardStop: the converted model is not the trained one; nothing is published.
     """
+    if run.config.policy.lora is not None:
+        raise MistakeError("policy.lora: an adapter is trained, but not yet converted: set it to null to go on")
     stage, name = run.stage(index), run.config.stages[index].name
     summary = read_summary(run, index)
     if summary is None:

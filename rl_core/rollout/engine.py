@@ -33,7 +33,9 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(self, weights: NamedTensors, policy_version: int) -> None:
-        """Take over weights, one tensor at a time, under the model's own parameter names.
+        """Take over weights, one tensor at a time, under the policy's parameter names: all, or those of its adapter.
+
+        Where there is an adapter, every response is sampled with it from the first call on.
 
         What arrived is for the fingerprint to say.
 

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rl_core.models.load import end_ids
+from rl_core.models.lora import name_without_peft
 from rl_core.progress import Progress
 from rl_core.rollout.decode_attention import use_decode_attention
 from rl_core.rollout.decoding import Decoding
@@ -73,8 +74,8 @@ class TransformersEngine:
 
     @torch.no_grad()
     def load_weights(self, weights: NamedTensors, policy_version: int) -> None:
-        """Copy every parameter into the engine's model."""
-        missing = dict(self._model.named_parameters())
+        """Copy every parameter into the engine's model, or into its adapter where it has one."""
+        missing = {name_without_peft(name): p for name, p in self._model.named_parameters() if p.requires_grad}
         for name, tensor in weights:
             parameter = missing.pop(name, None)
             if parameter is None or parameter.shape != tensor.shape:
@@ -88,7 +89,7 @@ class TransformersEngine:
     def fingerprint(self) -> Fingerprints:
         """By parameter name."""
         parameters = self._model.named_parameters(remove_duplicate=False)
-        return {name: tensor_fingerprint(parameter) for name, parameter in parameters}
+        return {name_without_peft(name): tensor_fingerprint(parameter) for name, parameter in parameters}
 
     def sleep(self) -> None:
         """Nothing to give back: caches live only while a batch decodes."""

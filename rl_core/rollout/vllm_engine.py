@@ -10,19 +10,23 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 from vllm import LLM, RequestOutput, SamplingParams
+from vllm.lora.request import LoRARequest
 
-from rl_core.config.sections import VllmConfig
+from rl_core.config.sections import LoraConfig, VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
 from rl_core.progress import Progress
 from rl_core.rollout.engine import NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints
+from rl_core.rollout.vllm_adapter import adapter_arguments, adapter_fingerprints, load_adapter
 from rl_core.rollout.vllm_settings import engine_arguments
 from rl_core.rollout.vllm_weights import model_fingerprints, renew_tied_head
 from rl_core.types import Completion, Request
 from rl_core.world import World
 
-DISCARD = 2  # level of sleep: nothing is kept, since the learner's weights arrive before the next generation
+# Levels of sleep.
+KEEP = 1  # weights wait in the host's memory: of a policy with an adapter only that arrives
+DISCARD = 2  # nothing is kept, since the learner's weights arrive before the next generation
 
 
 class VllmEngine:
@@ -38,12 +42,14 @@ class VllmEngine:
         max_concurrent_sequences: int,
         beside_learner: bool,
         world: World,
+        lora: LoraConfig | None = None,
     ) -> None:
         """Args:
         folder: the model, as a Hugging Face folder.
         context_tokens: longest sequence, prompt and response together.
         max_concurrent_sequences: responses decoded together.
         beside_learner: whether a learner needs memory of the same device.
+        lora: the adapter whose weights will be loaded; None: all of the model's.
 
         Raises:
             MistakeError: the model does not say which token ends a response, or vLLM refuses the settings.
@@ -57,6 +63,8 @@ class VllmEngine:
             beside_learner=beside_learner,
             world=world,
         )
+        if lora is not None:
+            arguments |= adapter_arguments(lora)
         self.ranks_per_engine = settings.tensor_parallel_size
         self._end_ids = end_ids(GenerationConfig.from_pretrained(folder))
         try:
@@ -66,6 +74,8 @@ class VllmEngine:
         self._can_sleep: bool = arguments["enable_sleep_mode"]
         self._asleep: set[str] = set()
         self._policy_version = 0
+        self._lora = lora
+        self._adapter: LoRARequest | None = None  # before the first one arrives it would change nothing
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
@@ -76,6 +86,7 @@ class VllmEngine:
         self._llm.enqueue(
             [{"prompt_token_ids": list(request.prompt_ids)} for request in requests],
             [self._sampling_params(request, sampling) for request in requests],
+            lora_request=self._adapter,
             use_tqdm=False,
         )
         finished: list[RequestOutput] = []
@@ -90,20 +101,25 @@ class VllmEngine:
     def load_weights(self, weights: NamedTensors, policy_version: int) -> None:
         """Pass the weights on to vLLM, which fuses and splits them as it needs. Wakes what they go into."""
         self._wake("weights")
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        self._llm.apply_model(renew_tied_head)
+        if self._lora is None:
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+            self._llm.apply_model(renew_tied_head)
+        else:
+            self._adapter = load_adapter(self._llm, weights, self._lora)
         self._llm.reset_prefix_cache()
         self._policy_version = policy_version
 
     def fingerprint(self) -> Fingerprints:
         """By the policy's own names, a tied output head under a name of its own."""
         fingerprints: Fingerprints = self._llm.apply_model(model_fingerprints)[0]
+        if self._adapter is not None:
+            fingerprints |= self._llm.apply_model(adapter_fingerprints)[0]
         return fingerprints
 
     def sleep(self) -> None:
         """Give back the device's memory, weights and cache, where vLLM can; nothing on a CPU."""
         if self._can_sleep and not self._asleep:
-            self._llm.sleep(level=DISCARD)
+            self._llm.sleep(level=DISCARD if self._lora is None else KEEP)
             self._asleep = {"weights", "kv_cache"}
 
     def wake(self) -> None:

@@ -22,6 +22,12 @@ OURS = {  # argument of vLLM -> where the recipe decides it
     "logprobs_mode": "nothing: log-probabilities are of the distribution that is sampled from",
     "distributed_executor_backend": "nothing: the engine runs in the trainer's processes",
     "skip_tokenizer_init": "nothing: text is made by the trainer",
+    "enable_lora": "policy.lora",
+    "max_loras": "policy.lora",
+    "max_lora_rank": "policy.lora.rank",
+    "lora_dtype": "policy.dtype",
+    "lora_target_modules": "policy.lora.target_modules",
+    "fully_sharded_loras": "nothing yet: what each device then holds of an adapter cannot be compared",
     "quantization": "nothing yet: a quantized sampler does not hold the learner's weights",
 }
 ALONE = 0.9  # share of a device's memory where no learner is; vLLM's own default

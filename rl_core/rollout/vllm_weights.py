@@ -5,7 +5,7 @@ them over a tensor-parallel group, and on a CPU packs them away so that no param
 layer's weight is what it makes of the identity matrix, exactly, since every product but one is a product with zero.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,13 @@ class Slice:
 
 
 def model_fingerprints(model: torch.nn.Module) -> Fingerprints:
-    """Of every tensor whole, over the ranks of the tensor-parallel group. A collective call within the group."""
-    own = summed(_module_fingerprints(model))
+    """Of every tensor whole."""
+    return over_group(_module_fingerprints(model))
+
+
+def over_group(own_parts: Iterable[Fingerprints]) -> Fingerprints:
+    """Of tensors whole, from the parts of each rank of the tensor-parallel group. A collective call within it."""
+    own = summed(own_parts)
     group = get_tp_group()
     if group.world_size == 1:
         return own
@@ -70,7 +75,7 @@ def _module_fingerprints(model: torch.nn.Module) -> Iterator[Fingerprints]:
     for name, module in model.named_modules():
         name = name.replace(".base_layer", "")  # of a layer that adapters are added to
         if isinstance(module, LinearBase):
-            yield from _linear_fingerprints(module, _slices(name, module, packed))
+            yield from _linear_fingerprints(module, slices_of(name, module, packed))
         elif isinstance(module, VocabParallelEmbedding):
             yield _embedding_fingerprint(name, module)
         elif first:  # norms and their like: every rank holds them whole
@@ -130,7 +135,7 @@ def _computed_weight(module: Any, num_inputs: int) -> Iterator[tuple[int, torch.
         yield start, module.quant_method.apply(module, identity[start : start + step], None).T
 
 
-def _slices(name: str, module: LinearBase, packed: dict[str, list[str]]) -> list[Slice]:
+def slices_of(name: str, module: LinearBase, packed: dict[str, list[str]]) -> list[Slice]:
     """Which rows of a layer's shard are which of the policy's tensors."""
     path, _, own = name.rpartition(".")
     names = [f"{path}.{part}" for part in packed.get(own, [own])]

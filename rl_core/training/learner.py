@@ -6,15 +6,18 @@ optimizer state is in `partitions`.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import deepspeed
 import torch
 from transformers import PreTrainedModel
 
 from rl_core.config import OptimizerConfig
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.sections import LoraConfig, TrainingConfig
 from rl_core.errors import GuardStop
+from rl_core.models.lora import add_adapter, name_without_peft, with_scale
 from rl_core.models.token_logprobs import TokenLogprobs, parameter_name
+from rl_core.rollout.fingerprint import Fingerprints, tensor_fingerprint
 from rl_core.training.batching import MicroBatch
 from rl_core.training.deepspeed_config import deepspeed_config
 from rl_core.world import World
@@ -35,17 +38,25 @@ class Update:
 
 
 class Learner:
-    """A policy that is being trained."""
+    """A policy that is being trained, whole or by an adapter that is put on it."""
 
     def __init__(
-        self, causal_lm: PreTrainedModel, training: TrainingConfig, optimizer: OptimizerConfig, world: World
+        self,
+        causal_lm: PreTrainedModel,
+        training: TrainingConfig,
+        optimizer: OptimizerConfig,
+        world: World,
+        *,
+        lora: LoraConfig | None = None,
     ) -> None:
-        self.world = world
+        if lora is not None:
+            add_adapter(causal_lm, lora)
+        self.world, self.lora = world, lora
         self.zero_stage = training.zero_stage
         self.bfloat16 = causal_lm.dtype == torch.bfloat16
         module = TokenLogprobs(causal_lm)
         self.adamw = torch.optim.AdamW(
-            module.parameters(),
+            [parameter for parameter in module.parameters() if parameter.requires_grad],
             lr=optimizer.learning_rate,
             betas=optimizer.betas,
             eps=optimizer.eps,
@@ -60,16 +71,29 @@ class Learner:
         model: PreTrainedModel = self.engine.module.causal_lm
         return model
 
-    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """Every parameter under the causal language model's own name; tied ones once."""
-        for name, parameter in self.engine.module.named_parameters():
-            yield parameter_name(name), parameter
+    def named_parameters(self, *, trained: bool = True) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Every parameter that is trained, or every other, by its name in the policy; tied ones once.
 
-    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every parameter whole, in the dtype of the computation, one at a time. A collective call."""
-        for name, parameter in self.named_parameters():
+        The names are the causal language model's own; those of an adapter are said in `models.lora`.
+        """
+        for name, parameter in self.engine.module.named_parameters():
+            if parameter.requires_grad == trained:
+                yield name_without_peft(parameter_name(name)), parameter
+
+    def weights(self, *, trained: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+        """The same parameters whole, in the dtype of the computation, one at a time. A collective call.
+
+        An adapter has its scale in it: see `models.lora.with_scale`.
+        """
+        for name, parameter in self.named_parameters(trained=trained):
             with deepspeed.zero.GatheredParameters([parameter], enabled=self.zero_stage == 3):
-                yield name, parameter.detach()
+                weight = parameter.detach()
+                yield name, weight if self.lora is None else with_scale(name, weight, self.lora)
+
+    @cached_property
+    def frozen_fingerprints(self) -> Fingerprints:
+        """Of the weights that are not trained. A collective call, the first time."""
+        return {name: tensor_fingerprint(weight) for name, weight in self.weights(trained=False)}
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Of the next updates."""

@@ -1,19 +1,30 @@
 """The reference policy: the stage's first policy, frozen, for the divergence in the loss."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import deepspeed
 import torch
 from transformers import PreTrainedModel
 
 from rl_core.config.sections import TrainingConfig
+from rl_core.models.lora import adapter_off
 from rl_core.models.token_logprobs import TokenLogprobs
 from rl_core.training.batching import MicroBatch
+from rl_core.training.learner import Learner
 from rl_core.world import World
 
 
-class ReferencePolicy:
-    """Answers with log-probabilities only. Its parameters are split over ranks where the policy's are (ZeRO-3)."""
+class ReferencePolicy(Protocol):
+    """Answers with log-probabilities only."""
+
+    def logprobs(self, batches: Sequence[MicroBatch], temperature: float) -> list[torch.Tensor]:
+        """Log-probabilities of each micro-batch's response tokens: a list of [N]. A collective call."""
+        ...
+
+
+class FrozenCopy:
+    """A model of its own. Its parameters are split over ranks where the policy's are (ZeRO-3)."""
 
     def __init__(self, causal_lm: PreTrainedModel, training: TrainingConfig, world: World) -> None:
         module = TokenLogprobs(causal_lm).requires_grad_(False).eval()
@@ -30,7 +41,19 @@ class ReferencePolicy:
 
     @torch.no_grad()
     def logprobs(self, batches: Sequence[MicroBatch], temperature: float) -> list[torch.Tensor]:
-        """Log-probabilities of each micro-batch's response tokens: a list of [N]. A collective call under ZeRO-3."""
+        """Of the copy; see `ReferencePolicy`."""
         return [
             self._forward(batch.tokens, batch.response_mask, temperature, batch.packed_lengths)[0] for batch in batches
         ]
+
+
+class AdapterOff:
+    """The policy itself without its adapter, which is all that a stage trains: no second model is held."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+
+    def logprobs(self, batches: Sequence[MicroBatch], temperature: float) -> list[torch.Tensor]:
+        """Of the model below the adapter; see `ReferencePolicy`."""
+        with adapter_off(self._learner.causal_lm):
+            return self._learner.logprobs(batches, temperature)[0]

@@ -32,7 +32,7 @@ from rl_core.training.learner import Learner
 from rl_core.training.measure import Measurements
 from rl_core.training.problems import load_stage_problems
 from rl_core.training.records import cut_metrics, recorded_values, write_metrics, write_rollouts
-from rl_core.training.reference import ReferencePolicy
+from rl_core.training.reference import AdapterOff, FrozenCopy, ReferencePolicy
 from rl_core.training.sampler import problems_of_step
 from rl_core.training.schedule import learning_rate
 from rl_core.training.signals import StopRequest
@@ -63,7 +63,9 @@ class StageTraining:
         start = first_policy(run, index)
         self.tokenizer = AutoTokenizer.from_pretrained(start)
         self.problems = load_stage_problems(run, index, self.tokenizer)
-        self.learner = Learner(self._load(start), self.config.training, self.stage.optimizer, world)
+        self.learner = Learner(
+            self._load(start), self.config.training, self.stage.optimizer, world, lora=self.config.policy.lora
+        )
         self.engine = self._start_engine(start)
         self.collector = Collector(self.engine, self.tokenizer, Scorer(self.config.rewards), world)
         self.trainer = StepTrainer(
@@ -262,4 +264,6 @@ class StageTraining:
     def _reference(self, start: Path) -> ReferencePolicy | None:
         if not self.stage.algorithm.kl_coefficient:
             return None
-        return ReferencePolicy(self._load(start), self.config.training, self.world)
+        if self.config.policy.lora is not None:
+            return AdapterOff(self.learner)
+        return FrozenCopy(self._load(start), self.config.training, self.world)

@@ -36,6 +36,9 @@ LAYOUTS = {
     "two ranks, ZeRO-3": ("training.num_processes=2", "training.zero_stage=3"),
     "one sampler over two ranks": ("training.num_processes=2", "rollout.vllm.tensor_parallel_size=2"),
 }
+# An adapter over them as well: no layout of the others, since it trains something else.
+ADAPTER = {"an adapter in one sampler over two ranks": (*LAYOUTS["one sampler over two ranks"],
+    "training.zero_stage=3", "policy.lora.rank=4", "policy.lora.alpha=6")}  # fmt: skip
 ROUNDING = 1e-4
 ALIKE = 0.02  # of every figure: a token that rounding decides otherwise changes what follows it
 
@@ -53,10 +56,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 @pytest.fixture(scope="module")
 def metrics(prepared: RunDir) -> dict[str, list[dict[str, Any]]]:
     """The lines of each layout's training."""
-    return {name: _train(prepared, *layout) for name, layout in LAYOUTS.items()}
+    return {name: _train(prepared, *layout) for name, layout in (LAYOUTS | ADAPTER).items()}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS | ADAPTER)
 def test_sampler_and_learner_agree_at_every_step(metrics: dict[str, list[dict[str, Any]]], layout: str) -> None:
     steps = metrics[layout][1:]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))

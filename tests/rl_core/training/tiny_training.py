@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
-from rl_core.config.sections import AlgorithmConfig, OptimizerConfig, TrainingConfig
+from rl_core.config.sections import AlgorithmConfig, LoraConfig, OptimizerConfig, TrainingConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
-from rl_core.training.reference import ReferencePolicy
+from rl_core.training.reference import FrozenCopy, ReferencePolicy
 from rl_core.training.step import StepTrainer
 from rl_core.types import Completion, Problem, Score
 from rl_core.world import World
@@ -56,11 +56,12 @@ def new_learner(
     dtype: torch.dtype = torch.float32,
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-2),  # noqa: B008 - frozen
     seed: int = 0,
+    lora: LoraConfig | None = None,
 ) -> Learner:
     """A fresh policy under DeepSpeed. Under ZeRO-3 every parameter is split, however small."""
     split = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if zero_stage == 3 else {}
     training = TrainingConfig(zero_stage=zero_stage, deepspeed=split)
-    return Learner(policy(seed=seed, dtype=dtype), training, optimizer, world)
+    return Learner(policy(seed=seed, dtype=dtype), training, optimizer, world, lora=lora)
 
 
 def first_policy() -> torch.nn.Module:
@@ -73,7 +74,7 @@ def first_policy() -> torch.nn.Module:
 
 
 def reference_of(world: World, zero_stage: int) -> ReferencePolicy:
-    return ReferencePolicy(first_policy(), TrainingConfig(zero_stage=zero_stage), world)
+    return FrozenCopy(first_policy(), TrainingConfig(zero_stage=zero_stage), world)
 
 
 def step(
