@@ -10,7 +10,7 @@ from typing import Any
 from rl_core.__main__ import main
 from rl_core.training import stage
 
-FACTOR = 1.05  # of every weight
+FACTOR = 1.1  # of every weight
 
 
 class DisturbedTraining(stage.StageTraining):
