@@ -9,7 +9,7 @@
         metrics.jsonl                    one line per step
         rollouts/step_000010.parquet     sampled responses with their rewards
         checkpoints/step_000010/         policy/weights/ (DCP), trainer/, config.yaml, manifest.json
-        hf/                              the converted policy; manifest.json
+        hf/                              the converted policy, an adapter merged and in adapter/; manifest.json
         summary.json
       evaluations/<model digest>/<benchmark>-<protocol digest>.json and .parquet (every sample)
       logs/                              what the process of each part said

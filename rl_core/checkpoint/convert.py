@@ -10,20 +10,24 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rl_core.checkpoint.export import export_weights
 from rl_core.checkpoint.layouts import names_in_checkpoint
-from rl_core.checkpoint.tensors import stored_tensors
+from rl_core.checkpoint.merge import MergedModel
+from rl_core.checkpoint.tensors import StoredModel, TensorSource, stored_tensors
 from rl_core.checkpoint.verify import verify_logits, verify_tensors, verify_tokenizer
 from rl_core.config import RecipeConfig
-from rl_core.config.sections import PolicyConfig
+from rl_core.config.sections import LoraConfig, PolicyConfig
 from rl_core.data.parquet import load_problems
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json, write_json
 from rl_core.models.load import DTYPES
+from rl_core.models.lora import A, write_adapter
 from rl_core.models.settings import override_settings
 from rl_core.models.source import find_model
 from rl_core.run_dir import RunDir, finished_part
+from rl_core.training.launch import first_policy
 from rl_core.training.summary import read_summary, update_summary
 
 NOT_COPIED = ("*.safetensors", "*.bin", "*.pt", "*.index.json", "manifest.json")  # weights, and what describes them
+ADAPTER_FOLDER = "adapter"
 CARD = """---
 library_name: transformers
 pipeline_tag: text-generation
@@ -44,8 +48,6 @@ def convert_stage(run: RunDir, index: int) -> None:
         MistakeError: the stage is not trained yet.
         GuardStop: the converted model is not the trained one; nothing is published.
     """
-    if run.config.policy.lora is not None:
-        raise MistakeError("policy.lora: an adapter is trained, but not yet converted: set it to null to go on")
     stage, name = run.stage(index), run.config.stages[index].name
     summary = read_summary(run, index)
     if summary is None:
@@ -53,15 +55,8 @@ def convert_stage(run: RunDir, index: int) -> None:
     manifest = finished_part(stage.hf, run.hf_key(index))
     if manifest is None:
         policy = stage.root / summary["checkpoint"] / "policy"
-        checkpoint = run.config.checkpoint
         with publishing(stage.hf, key=run.hf_key(index)) as folder:
-            verified = convert(
-                policy / "weights",
-                folder,
-                model_files=policy,
-                dtype=DTYPES[checkpoint.export_dtype],
-                max_shard_bytes=checkpoint.max_shard_bytes,
-            )
+            verified = _convert_policy(run, index, policy, folder)
             verified["tokenizer_texts"] = verify_tokenizer(folder, _texts(run))
             write_json(folder / "verification.json", verified)
             (folder / "README.md").write_text(_card(run, index, summary), encoding="utf-8")
@@ -71,6 +66,24 @@ def convert_stage(run: RunDir, index: int) -> None:
         print(f"stage {name}: already converted")
     assert manifest is not None, "publishing leaves a complete folder"
     update_summary(run, index, hf=stage.hf.name, model_digest=manifest["digest"])
+
+
+def _convert_policy(run: RunDir, index: int, policy: Path, folder: Path) -> dict[str, Any]:
+    """Convert a checkpoint's `policy` folder: a model, or an adapter of the one that the stage began with."""
+    options, lora = run.config.checkpoint, run.config.policy.lora
+    dtype, max_shard_bytes = DTYPES[options.export_dtype], options.max_shard_bytes
+    weights = policy / "weights"
+    if lora is None:
+        return convert(weights, folder, model_files=policy, dtype=dtype, max_shard_bytes=max_shard_bytes)
+    return convert_adapter(
+        weights,
+        folder,
+        base=first_policy(run, index),
+        lora=lora,
+        model_files=policy,
+        dtype=dtype,
+        max_shard_bytes=max_shard_bytes,
+    )
 
 
 def convert_folder(checkpoint: Path, target: Path, *, base_model: str | None, config: RecipeConfig) -> None:
@@ -154,9 +167,11 @@ def convert(
         raise MistakeError(
             f"{weights}: no .metadata there, so it is not a torch.distributed.checkpoint folder"
         ) from None
-    for file in sorted(model_files.iterdir()):
-        if file.is_file() and not any(file.match(pattern) for pattern in NOT_COPIED):
-            shutil.copyfile(file, folder / file.name)
+    if any(name.endswith(A) for name in stored):
+        raise MistakeError(
+            f"{weights} holds an adapter, without the model below it: convert it with its run, "
+            "`python -m rl_core convert --stage N`"
+        )
     shapes, tied = _model_shapes(model_files)
     names = names_in_checkpoint(set(stored), shapes, tied)
     names = {name: stored_name for name, stored_name in names.items() if name not in tied}
@@ -166,9 +181,52 @@ def convert(
                 f"{weights} holds {stored_name} of shape {list(stored[stored_name].size)}, but the model's has "
                 f"{list(shapes[name])}: it is not a checkpoint of the model in {model_files}"
             )
+    return _export(StoredModel(weights, names), folder, model_files, dtype, max_shard_bytes)
+
+
+def convert_adapter(
+    weights: Path,
+    folder: Path,
+    *,
+    base: Path,
+    lora: LoraConfig,
+    model_files: Path,
+    dtype: torch.dtype,
+    max_shard_bytes: int,
+) -> dict[str, Any]:
+    """Write into `folder` the model in `base` with the adapter in the DCP folder `weights` merged into it, and into
+    `folder`/adapter the adapter alone; verify both.
+
+    Args:
+        model_files: as for `convert`.
+
+    Raises:
+        MistakeError: the adapter is for another model.
+        GuardStop: see `rl_core.checkpoint.verify` and `merge`.
+    """
+    shapes, tied = _model_shapes(model_files)
+    source = MergedModel(base, weights, lora, [name for name in shapes if name not in tied])
+    verified = _export(source, folder, model_files, dtype, max_shard_bytes)
+    adapter = folder / ADAPTER_FOLDER
+    adapter.mkdir()
+    write_adapter(adapter, source.adapter, lora)
+    return {
+        **verified,
+        "adapter_layers_changed": source.require_kept(folder, dtype),
+        "adapter": verify_logits(base, model_files, dtype, adapter=adapter),
+    }
+
+
+def _export(
+    source: TensorSource, folder: Path, model_files: Path, dtype: torch.dtype, max_shard_bytes: int
+) -> dict[str, Any]:
+    """Write and verify the model's tensors, and what describes the model."""
+    for file in sorted(model_files.iterdir()):
+        if file.is_file() and not any(file.match(pattern) for pattern in NOT_COPIED):
+            shutil.copyfile(file, folder / file.name)
     _set_dtype(folder, dtype)
-    export_weights(weights, names, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
-    tensors = verify_tensors(weights, names, folder, dtype)
+    export_weights(source, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
+    tensors = verify_tensors(source, folder, dtype)
     return {"tensors_equal": tensors, **verify_logits(folder, model_files, dtype)}
 
 

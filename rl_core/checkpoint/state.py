@@ -1,7 +1,7 @@
 """What a checkpoint holds, everything that decides the next step of a training; restoring, finding, pruning.
 
     step_000010/
-      policy/weights/          DCP: float32 parameters under their own names
+      policy/weights/          DCP: float32 parameters under their own names, all or those of the adapter
       policy/probe.safetensors fixed prompts and the policy's logits on them
       policy/config.json ...   the model's configuration and tokenizer
       trainer/optimizer/       DCP: AdamW's moments, <moment>.<parameter name>

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -68,6 +69,37 @@ def read_tensors(folder: Path, names: Sequence[str] | None = None) -> Iterator[t
         state = {name: torch.empty(stored[name].size, dtype=stored[name].properties.dtype) for name in group}
         dcp.load(state, checkpoint_id=folder, no_dist=True)
         yield from state.items()
+
+
+class TensorSource(Protocol):
+    """A model's tensors by their own names, wherever they come from."""
+
+    @property
+    def shapes(self) -> Mapping[str, torch.Size]:
+        """Of every tensor, by its name."""
+        ...
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """These tensors one after another, on the CPU."""
+        ...
+
+
+class StoredModel:
+    """The tensors of a model in a DCP folder; see `TensorSource`."""
+
+    def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
+        """Args:
+        names: from the model's names to those in the folder.
+        """
+        stored = stored_tensors(folder)
+        self._folder, self._names = folder, names
+        self.shapes = {name: stored[stored_name].size for name, stored_name in names.items()}
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """In the dtype that they were stored in."""
+        own_name = {self._names[name]: name for name in names}
+        for stored_name, tensor in read_tensors(self._folder, list(own_name)):
+            yield own_name[stored_name], tensor
 
 
 def _groups(stored: Mapping[str, TensorStorageMetadata], names: Sequence[str]) -> Iterator[list[str]]:

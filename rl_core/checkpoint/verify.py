@@ -4,7 +4,7 @@ Names, shapes and values of every tensor against the checkpoint; then the folder
 by its path alone, and its logits are compared with those that the trainer recorded; then the tokenizer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rl_core.checkpoint.export import files_of_tensors
 from rl_core.checkpoint.probe import last_logits, read_probe
-from rl_core.checkpoint.tensors import read_tensors
+from rl_core.checkpoint.tensors import TensorSource
 from rl_core.errors import GuardStop
 
 # Largest difference allowed between the trainer's logits and the exported model's, as a share of the trainer's largest
@@ -21,31 +22,29 @@ from rl_core.errors import GuardStop
 MAX_LOGIT_DIFFERENCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 
-def verify_tensors(source: Path, names: Mapping[str, str], folder: Path, dtype: torch.dtype) -> int:
-    """Compare every exported tensor, bit for bit, with the checkpoint's in `dtype`; returns how many.
+def verify_tensors(source: TensorSource, folder: Path, dtype: torch.dtype) -> int:
+    """Compare every exported tensor, bit for bit, with the source's in `dtype`; returns how many.
 
     Raises:
         GuardStop: a tensor is missing, or differs in shape or value.
     """
-    exported = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            exported.update(dict.fromkeys(tensors.keys(), file))
-    if set(exported) != set(names):
-        raise GuardStop(f"exported tensors differ from the checkpoint's: {sorted(set(exported) ^ set(names))[:3]}")
-    own_name = {stored: name for name, stored in names.items()}
-    for stored_name, tensor in read_tensors(source, list(own_name)):
-        name = own_name[stored_name]
+    exported = files_of_tensors(folder)
+    if set(exported) != set(source.shapes):
+        raise GuardStop(
+            f"exported tensors differ from the checkpoint's: {sorted(set(exported) ^ set(source.shapes))[:3]}"
+        )
+    for name, tensor in source.read(list(source.shapes)):
         with safe_open(exported[name], framework="pt") as tensors:
             if not torch.equal(tensors.get_tensor(name), tensor.to(dtype) if tensor.is_floating_point() else tensor):
                 raise GuardStop(f"exported {name} is not the checkpoint's")
-    return len(names)
+    return len(exported)
 
 
-def verify_logits(folder: Path, policy: Path, dtype: torch.dtype) -> dict[str, Any]:
+def verify_logits(folder: Path, policy: Path, dtype: torch.dtype, *, adapter: Path | None = None) -> dict[str, Any]:
     """Load the exported folder by its path alone and compare its logits with the trainer's.
 
     Args:
+        adapter: folder of an adapter that is put on the model first.
         policy: the checkpoint's `policy` folder, where the trainer may have left its logits.
 
     Returns:
@@ -55,6 +54,8 @@ def verify_logits(folder: Path, policy: Path, dtype: torch.dtype) -> dict[str, A
         GuardStop: a logit is not finite, or differs by more than MAX_LOGIT_DIFFERENCE.
     """
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if adapter is not None:
+        model.load_adapter(str(adapter))
     probe = read_probe(policy)
     if probe is None:
         return {"logits": "not compared: the checkpoint holds none of the trainer's"}

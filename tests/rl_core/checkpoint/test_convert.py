@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rl_core.checkpoint.convert import convert
 from rl_core.checkpoint.probe import last_logits, read_probe, write_probe
-from rl_core.checkpoint.tensors import write_tensors
+from rl_core.checkpoint.tensors import StoredModel, write_tensors
 from rl_core.checkpoint.verify import verify_logits, verify_tensors, verify_tokenizer
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import GuardStop, MistakeError
@@ -196,10 +196,11 @@ def test_an_exported_tensor_that_is_not_the_checkpoints_is_noticed(
 ) -> None:
     folder = checkpoint.convert(tmp_path / "hf")
     names = {name: name for name, _ in checkpoint.model.named_parameters()}
-    assert verify_tensors(checkpoint.weights, names, folder, torch.float32) == len(names)
+    source = StoredModel(checkpoint.weights, names)
+    assert verify_tensors(source, folder, torch.float32) == len(names)
     change(folder, edit)
     with pytest.raises(GuardStop):
-        verify_tensors(checkpoint.weights, names, folder, torch.float32)
+        verify_tensors(source, folder, torch.float32)
 
 
 @pytest.mark.parametrize("edit", [one_value, swapped])
