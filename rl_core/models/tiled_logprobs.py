@@ -82,10 +82,11 @@ class _TiledLogprobs(torch.autograd.Function):
         if of_logprobs is None:
             of_logprobs = torch.zeros_like(log_sums)
         # Sums over tiles would lose bits in bfloat16; None where nobody asks, as of a frozen embedding.
-        states_grad = torch.zeros_like(states, dtype=log_sums.dtype) if ctx.needs_input_grad[0] else None
-        weight_grad = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        exact = log_sums.dtype
+        states_grad = torch.zeros_like(states, dtype=exact) if ctx.needs_input_grad[0] else None
+        weight_grad = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for words in _cuts(len(weight), ctx.tile.words):
-            words_grad = None if weight_grad is None else torch.zeros_like(weight[words], dtype=log_sums.dtype)
+            words_grad = None if weight_grad is None else weight_grad[words].to(exact)
             for rows in _cuts(len(states), ctx.tile.tokens):
                 logprobs = _logits(states[rows], weight[words], ctx.temperature).sub_(log_sums[rows, None])
                 of_entropy = None if of_entropies is None else (of_entropies[rows, None], entropies[rows, None])
@@ -95,7 +96,7 @@ class _TiledLogprobs(torch.autograd.Function):
                     _add_product(states_grad[rows], grad, weight[words])
                 if words_grad is not None:
                     _add_product(words_grad, grad.T, states[rows])
-            if weight_grad is not None and words_grad is not None:
+            if weight_grad is not None and words_grad is not None and weight.dtype != exact:
                 weight_grad[words] = words_grad
         return None if states_grad is None else states_grad.to(states.dtype), weight_grad, None, None, None
 
