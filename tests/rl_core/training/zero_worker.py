@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ ZERO_STAGES = (0, 1, 2, 3)
 STEPS, SAVED_AFTER = 4, 2
 # What a world goes on from: (ZeRO stage that wrote, ZeRO stage that reads).
 HANDOVERS = ((3, 1), (1, 3), (0, 2), (2, 0))
+# Some sequences together on either rank; each way with one aggregation, all pairs being compared without ZeRO.
+WAYS = {"token_mean": Layout(50, packed=True), "sequence_mean_token_mean": Layout(50, packed=False)}
 PROMPTS = [tuple(range(2, 12)), (30, 31, 32)]
 
 Figures = list[tuple[float, float]]  # loss and norm of the gradient of each step
@@ -61,20 +64,26 @@ def continue_from(world: World, checkpoint: Path, zero_stage: int, dtype: torch.
 
 
 def require_the_gradients_of_the_formulas(world: World, zero_stages: Sequence[int] = ZERO_STAGES) -> int:
-    """Every term of the loss at every ZeRO stage against the formulas, on sequences laid end to end; how many."""
+    """Every term of the loss in both of WAYS, at every ZeRO stage, against the formulas; how many.
+
+    The formulas take one sequence at a time, the learners what a layout puts together.
+    """
+    learners = [(still_learner(world, zero_stage), reference_of(world, zero_stage)) for zero_stage in zero_stages]
     compared = 0
-    for zero_stage in zero_stages:
-        learner, reference = still_learner(world, zero_stage), reference_of(world, zero_stage)
-        for terms in TERMS.values():
-            algorithm = AlgorithmConfig.model_validate({"minibatch_sequences": len(REWARDS), **terms})
+    for terms, (aggregation, layout) in product(TERMS.values(), WAYS.items()):
+        algorithm = AlgorithmConfig.model_validate(
+            {"minibatch_sequences": len(REWARDS), "aggregation": aggregation, **terms}
+        )
+        _, expected = written_out(algorithm)
+        for learner, reference in learners:
             step(
                 learner,
                 fixed_rollouts(),
                 algorithm=algorithm,
                 reference=reference if algorithm.kl_coefficient else None,
-                layout=Layout(50, packed=True),
+                layout=layout,
             )
-            assert_gradient(learner, written_out(algorithm)[1])
+            assert_gradient(learner, expected)
             compared += 1
     return compared
 
