@@ -104,7 +104,9 @@ class PolicyConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the computation; auto: bfloat16 on accelerators, float32 on a CPU"
     )
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto", description="auto: flash_attention_2 where it is installed and works, else what transformers takes"
+    )
     gradient_checkpointing: bool = False
     hf_config_overrides: dict[str, Any] = Field(default_factory=dict, description="into the model's config.json")
     lora: LoraConfig | None = Field(None, description="train an adapter; null: all of the model's weights")

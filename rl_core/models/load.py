@@ -4,7 +4,14 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+)
+from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
 from rl_core.config.sections import PolicyConfig
@@ -22,10 +29,43 @@ def compute_dtype(policy: PolicyConfig, device: torch.device) -> torch.dtype:
     return DTYPES.get(policy.dtype, automatic)
 
 
+def choose_attention(folder: Path, policy: PolicyConfig, device: torch.device) -> str | None:
+    """Of the model in `folder`: as configured; on auto flash attention where it works, and None elsewhere.
+
+    None leaves the choice to transformers: sdpa where the model has it.
+
+    Raises:
+        MistakeError: flash attention is configured, and does not work here.
+    """
+    if policy.attention in ("eager", "sdpa"):
+        return policy.attention
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(AutoConfig.from_pretrained(folder))]
+    needs = {
+        "an accelerator": device.type != "cpu",
+        "policy.dtype bfloat16": compute_dtype(policy, device) == torch.bfloat16,
+        "the package flash-attn": is_flash_attn_2_available(),
+        f"a model that has it, unlike {model_class.__name__}": model_class._supports_flash_attn,
+    }
+    missing = [need for need, met in needs.items() if not met]
+    if policy.attention == "flash_attention_2" and missing:
+        raise MistakeError(
+            f"policy.attention is 'flash_attention_2', which needs {' and '.join(missing)}: 'auto' takes it where it "
+            "works"
+        )
+    return None if missing else "flash_attention_2"
+
+
+def attention_of(causal_lm: PreTrainedModel) -> str:
+    """The name of the attention that a loaded model computes with."""
+    return str(causal_lm.config._attn_implementation)
+
+
 def load_causal_lm(folder: Path, policy: PolicyConfig, device: torch.device) -> PreTrainedModel:
     """The model in `folder`, on the CPU, in the dtype and with the attention of the recipe."""
-    attention = {} if policy.attention == "auto" else {"attn_implementation": policy.attention}
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=compute_dtype(policy, device), **attention)
+    attention = choose_attention(folder, policy, device)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=compute_dtype(policy, device), attn_implementation=attention
+    )
     if policy.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return model

@@ -21,6 +21,9 @@ class Layout:
     # Length at which attention, which grows with the square, costs as much as everything else.
     attention_tokens: float = float("inf")
 
+    def __str__(self) -> str:
+        return f"{'packed rows' if self.packed else 'buckets'} of up to {self.max_tokens} tokens"
+
 
 def split_over_ranks(lengths: Sequence[int], num_ranks: int, attention_tokens: float) -> list[list[int]]:
     """Indices for each rank: the longest remaining sequence goes to the rank with the least work so far.

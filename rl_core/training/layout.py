@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from rl_core.config.sections import TrainingConfig
 from rl_core.errors import MistakeError
+from rl_core.models.load import attention_of
 from rl_core.models.token_logprobs import packed_inputs
 from rl_core.training.grouping import Layout
 
@@ -24,7 +25,7 @@ def choose_layout(training: TrainingConfig, causal_lm: PreTrainedModel) -> Layou
     Raises:
         MistakeError: packing was asked for, and the model would let a sequence see the one before it.
     """
-    attention = str(causal_lm.config._attn_implementation)
+    attention = attention_of(causal_lm)
     packed = training.packing == "packed" or (training.packing == "auto" and attention.startswith("flash_attention"))
     if packed and not _keeps_sequences_apart(causal_lm):
         if training.packing == "packed":

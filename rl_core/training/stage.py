@@ -13,7 +13,7 @@ from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
 from rl_core.errors import GuardStop, Interrupted
 from rl_core.memory import peak_memory_bytes
-from rl_core.models.load import load_causal_lm
+from rl_core.models.load import attention_of, load_causal_lm
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
 from rl_core.rollout.choose import choose_engine
@@ -25,6 +25,7 @@ from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
 from rl_core.training.figures import Figures
+from rl_core.training.grouping import Layout
 from rl_core.training.guard import SamplerGuard, stop_message
 from rl_core.training.launch import first_policy
 from rl_core.training.layout import choose_layout
@@ -73,7 +74,7 @@ class StageTraining:
             self._reference(start),
             self.stage.algorithm,
             temperature=self.stage.rollout.temperature,
-            layout=choose_layout(self.config.training, self.learner.causal_lm),
+            layout=self._layout(),
         )
         self.measurements = Measurements(self.collector, self.problems, self.config)
         self.saver = CheckpointSaver(
@@ -260,6 +261,13 @@ class StageTraining:
             beside_learner=True,
             world=self.world,
         )
+
+    def _layout(self) -> Layout:
+        policy = self.learner.causal_lm
+        layout = choose_layout(self.config.training, policy)
+        if self.world.is_first:
+            print(f"stage {self.stage.name}: updates with {attention_of(policy)} attention, in {layout}", flush=True)
+        return layout
 
     def _reference(self, start: Path) -> ReferencePolicy | None:
         if not self.stage.algorithm.kl_coefficient:
