@@ -1,18 +1,21 @@
 # make recipe    install what a run needs, then run the default recipe to its report
 # make test      install what tests need as well, then run them: what continuous integration runs
 # make develop   install what tests need, vLLM's CPU build included, and run nothing
+# make bench     the benchmarks that need no file of yours, one after another; README.md in benchmarks/ says which
 # make check     lint, then test
 # make lint      style, format and types
 # make lock      resolve the lock files again; ARGS=--upgrade takes newer versions
 # make clean     remove the environment and caches; runs stay
 #
-# ARGS=...             more arguments: make recipe ARGS="seed=1", make test ARGS=tests/rl_core/rewards
+# ARGS=...             more arguments: make recipe ARGS="seed=1", make test ARGS=tests/rl_core/rewards; make bench
+#                      ARGS="rollouts checkpoint" runs these two
 # PYTHON=...           the Python to build .venv with; 3.11 or newer
 # TORCH_INDEX_URL=...  take torch from this index, for example the one with its CPU builds
 
 .DELETE_ON_ERROR:
-.PHONY: recipe test develop check lint lock clean
+.PHONY: recipe test develop bench check lint lock clean
 
+BENCHMARKS := logprobs rollouts weight_sync checkpoint accelerator
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
@@ -36,6 +39,9 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
 
 develop: $(VENV)/.test
+
+bench: $(VENV)/.test
+	for name in $(or $(ARGS),$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name || exit; done
 
 check: lint
 	$(MAKE) test
