@@ -1,7 +1,7 @@
 """Log-probabilities and entropies without all logits, against the plain way: `python -m benchmarks.logprobs`.
 
 Ours is `rl_core.models.output_head`. The plain way makes all logits, takes their log_softmax, and leaves the gradient
-to autograd. Both are given the same hidden states, output embedding and chosen tokens. Peaks are above what these
+to autograd. Training without an entropy bonus needs the gradient of the log-probabilities alone. Both ways are given the same hidden states, output embedding and chosen tokens. Peaks are above what these
 inputs take, and contain the results and, after a backward pass, the gradients.
 Shapes: N tokens, H hidden size, V vocabulary.
 """
@@ -27,6 +27,8 @@ SAFE_SHARE = 0.8  # of the available memory; what would take more is not tried
 CASE_SECONDS = 5.0  # that the repetitions of one pass of one way take
 MAX_REPETITIONS = 7
 GB = 1e9
+FORWARD, BOTH, ENTROPY = "forward", "forward and backward", "forward and backward, entropies in the loss"
+COLUMNS = ("plain GB", "plain s", "ours GB", "ours s", "ratio")
 
 Inputs = tuple[torch.Tensor, torch.nn.Linear, torch.Tensor]
 Way = Callable[[torch.Tensor, torch.nn.Linear, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -62,10 +64,17 @@ CASES = [
 ]
 
 
-def plain(states: torch.Tensor, embedding: torch.nn.Linear, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities [N] of the chosen tokens and entropies [N], through all logits [N, V]."""
+def plain(
+    states: torch.Tensor, embedding: torch.nn.Linear, chosen: torch.Tensor, *, entropy_in_loss: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities [N] of the chosen tokens and entropies [N], through all logits [N, V].
+
+    Args:
+        entropy_in_loss: whether autograd shall keep what the entropies' gradient needs.
+    """
     logprobs = (functional.linear(states, embedding.weight).float() / TEMPERATURE).log_softmax(-1)
-    return logprobs.gather(-1, chosen.unsqueeze(-1)).squeeze(-1), -(logprobs.exp() * logprobs).sum(-1)
+    kept = logprobs if entropy_in_loss else logprobs.detach()
+    return logprobs.gather(-1, chosen.unsqueeze(-1)).squeeze(-1), -(kept.exp() * kept).sum(-1)
 
 
 def ours(states: torch.Tensor, embedding: torch.nn.Linear, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,23 +83,24 @@ def ours(states: torch.Tensor, embedding: torch.nn.Linear, chosen: torch.Tensor)
 
 
 def compare(case: Case, device: torch.device) -> dict[str, object]:
-    """One line of the table: peaks and seconds of both ways, or of ours alone where the plain way does not fit."""
+    """One line of each table: peaks and seconds of both ways, or of ours alone where the plain way does not fit."""
     inputs = _inputs(case, device)
     needed = PLAIN_COPIES * case.logits_bytes
-    ways: dict[str, Way] = {"ours": ours}
-    if needed < SAFE_SHARE * available_bytes(device):
-        ways["plain"] = plain
-    else:
+    fits = needed < SAFE_SHARE * available_bytes(device)
+    if not fits:
         print(f"{case}: the plain way needs about {needed / GB:.0f} GB, more than is available: not run", flush=True)
     row: dict[str, object] = {"H": case.hidden, "N": case.tokens, "V": case.vocabulary}
-    for passes, run in {"forward": _forward, "both": _forward_and_backward}.items():
+    for passes, run in {FORWARD: _forward, BOTH: _both, ENTROPY: _both_with_entropy}.items():
+        ways: dict[str, Way] = {"ours": ours}
+        if fits:
+            ways["plain"] = partial(plain, entropy_in_loss=passes == ENTROPY)
         works = {name: partial(run, way, inputs) for name, way in ways.items()}
         first = {name: peak_rise(work, device) for name, work in works.items()}
         seconds = _repeated(works, {name: taken for name, (taken, _) in first.items()})
         for name in ("plain", "ours"):
-            row[f"{name} {passes} GB"] = first[name][1] / GB if name in first else None
-            row[f"{name} {passes} s"] = seconds.get(name)
-        row[f"ratio {passes}"] = seconds["ours"].median / seconds["plain"].median if "plain" in ways else None
+            row[f"{passes}, {name} GB"] = first[name][1] / GB if name in first else None
+            row[f"{passes}, {name} s"] = seconds.get(name)
+        row[f"{passes}, ratio"] = seconds["ours"].median / seconds["plain"].median if fits else None
     return row
 
 
@@ -109,15 +119,22 @@ def _forward(way: Way, inputs: Inputs) -> float:
     return time.perf_counter() - start
 
 
-def _forward_and_backward(way: Way, inputs: Inputs) -> float:
+def _both(way: Way, inputs: Inputs, *, entropy_weight: float = 0.0) -> float:
     states, embedding, _chosen = inputs
     start = time.perf_counter()
     logprobs, entropies = way(*inputs)
-    (logprobs.sum() + 0.1 * entropies.sum()).backward()
+    loss = logprobs.sum()
+    if entropy_weight:
+        loss = loss + entropy_weight * entropies.sum()
+    loss.backward()
     _wait(inputs)
     seconds = time.perf_counter() - start
     states.grad = embedding.weight.grad = None
     return seconds
+
+
+def _both_with_entropy(way: Way, inputs: Inputs) -> float:
+    return _both(way, inputs, entropy_weight=0.1)
 
 
 def _wait(inputs: Inputs) -> None:
@@ -142,9 +159,9 @@ def main() -> None:
     taken_under = circumstances()
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     rows = [compare(case, device) for case in options.cases]
-    for passes, title in {"forward": "Forward pass", "both": "Forward and backward pass"}.items():
-        shown = [{name: v for name, v in row.items() if name in "HNV" or f" {passes}" in name} for row in rows]
-        print_table(title, shown)
+    for passes in (FORWARD, BOTH, ENTROPY):
+        columns = {f"{passes}, {column}": column for column in COLUMNS}
+        print_table(passes, [{columns.get(n, n): v for n, v in r.items() if n in (*"HNV", *columns)} for r in rows])
     write_outcome(options.json, {"threads": torch.get_num_threads(), "rows": rows}, taken_under)
 
 
