@@ -1,7 +1,8 @@
 """Log-probabilities and entropies without all logits, against the plain way: `python -m benchmarks.logprobs`.
 
 Ours is `rl_core.models.output_head`. The plain way makes all logits, takes their log_softmax, and leaves the gradient
-to autograd. Training without an entropy bonus needs the gradient of the log-probabilities alone. Both ways are given the same hidden states, output embedding and chosen tokens. Peaks are above what these
+to autograd. Training without an entropy bonus needs the gradient of the log-probabilities alone.
+Both ways are given the same hidden states, output embedding and chosen tokens. Peaks are above what these
 inputs take, and contain the results and, after a backward pass, the gradients.
 Shapes: N tokens, H hidden size, V vocabulary.
 """
