@@ -18,7 +18,7 @@ from statistics import mean
 
 from benchmarks.circumstances import circumstances
 from benchmarks.held_out import correct_shares
-from benchmarks.outcome import Spread, arguments, print_table, write_outcome
+from benchmarks.outcome import Spread, arguments, print_table, shown, write_outcome
 from benchmarks.turns import Contestant
 from rl_core.config import load_config
 from rl_core.evaluation.statistics import estimate
@@ -74,8 +74,13 @@ def main() -> None:
     _require_peer(options.peer_python)
     taken_under = circumstances()
     work = Work(options.limit, options.steps, options.turn_steps, options.overrides)
-    results = {seed: compare(work, seed, options.peer_python) for seed in options.seeds}
-    rows = [_row(seed, name, result) for seed, both in results.items() for name, result in both.items()]
+    results: dict[int, dict[str, Result]] = {}
+    rows: list[dict[str, object]] = []
+    for seed in options.seeds:
+        results[seed] = compare(work, seed, options.peer_python)
+        for name, result in results[seed].items():
+            rows.append(_row(seed, name, result))
+            print(", ".join(f"{heading} {shown(value)}" for heading, value in rows[-1].items()), flush=True)
     print_table(f"A training step, {work.limit} response tokens, {work.steps} steps", rows)
     summary = _summary(list(results.values()))
     print_table("Ours to TRL", [summary])
@@ -129,7 +134,7 @@ def _train(
 ) -> tuple[dict[str, list[Turn]], dict[str, int]]:
     """The turns and the peak memory of each."""
     contestants: dict[str, Contestant] = {}
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TOKENIZERS_PARALLELISM": "false"}
+    environment = {"PYTHONPATH": str(REPOSITORY), "TOKENIZERS_PARALLELISM": "false"}
     turns: dict[str, list[Turn]] = {name: [] for name in commands}
     try:
         for name, command in commands.items():

@@ -8,21 +8,27 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+
+from rl_core.process_guard import guarded, guarded_environment
 
 POLL_SECONDS = 0.002
 KIBIBYTE = 1024
 
 
 class Contestant:
-    """A training in a process group of its own."""
+    """A training in a process group of its own, killed with this process, stopped or not."""
 
-    def __init__(self, command: Sequence[str], journal: Path, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], journal: Path, log: Path, environment: Mapping[str, str]) -> None:
         self._journal, self._log = journal, log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                guarded(command),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**guarded_environment(), **environment},
+                start_new_session=True,
             )
 
     def work_until(self, lines: int) -> float:

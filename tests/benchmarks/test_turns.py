@@ -1,4 +1,5 @@
-import os
+import contextlib
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks.turns import Contestant
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 WRITER = """
 import sys, time
 kept = bytearray(50_000_000)
@@ -26,7 +28,7 @@ def writer(tmp_path: Path) -> Iterator[Contestant]:
 
 def start(folder: Path, lines: int) -> Contestant:
     command = [sys.executable, "-c", WRITER, str(folder / "journal"), str(lines)]
-    return Contestant(command, folder / "journal", folder / "log", dict(os.environ))
+    return Contestant(command, folder / "journal", folder / "log", {})
 
 
 def lines(folder: Path) -> int:
@@ -43,6 +45,37 @@ def test_a_contestant_works_in_its_turn_and_not_between_turns(writer: Contestant
     assert 50e6 < writer.peak_memory_bytes() < 200e6
     writer.finish()
     assert lines(tmp_path) == 40
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from tests.benchmarks.test_turns import start
+start(Path(sys.argv[1]), 10_000).work_until(3)
+print("stopped", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_stopped_contestant_does_not_outlive_the_benchmark(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"stopped\n"
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 10
+    while holders(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert holders(tmp_path) == []
+
+
+def holders(folder: Path) -> list[str]:
+    """The processes that were told of this folder."""
+    commands = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            commands.append((process / "cmdline").read_text())
+    return [command for command in commands if str(folder) in command]
 
 
 def test_a_training_that_ends_early_is_told_with_its_log(tmp_path: Path) -> None:
