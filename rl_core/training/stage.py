@@ -14,6 +14,7 @@ from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
 from rl_core.errors import GuardStop, Interrupted
 from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import attention_of, load_causal_lm
+from rl_core.models.reward_source import local_rewards
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
 from rl_core.rollout.choose import choose_engine
@@ -68,7 +69,7 @@ class StageTraining:
             self._load(start), self.config.training, self.stage.optimizer, world, lora=self.config.policy.lora
         )
         self.engine = self._start_engine(start)
-        self.collector = Collector(self.engine, self.tokenizer, Scorer(self.config.rewards), world)
+        self.collector = Collector(self.engine, self.tokenizer, Scorer(local_rewards(run)), world)
         self.trainer = StepTrainer(
             self.learner,
             self._reference(start),
