@@ -11,20 +11,27 @@ Source: Hendrycks et al. 2021, "Measuring Mathematical Problem Solving With the 
 
 import re
 
-from rl_core.rewards.numbers import canonical_rational
+from rl_core.rewards.numbers import canonical_rational, with_plain_digits
 from rl_core.rewards.units import without_unit
 
 MAX_CHARACTERS = 2000  # of an answer that is more than a number; longer ones are compared as they stand
 
+INVISIBLE = "\u200b\u2060\ufeff"  # characters without width
+# Percent signs, and those of currencies: dollar, euro, pound, yen, rupee.
+SIGNS = re.compile(r"\\?[$%]|[\u20ac\u00a3\u00a5\u20b9]|\\(?:pounds|euro|yen)(?![a-zA-Z])")
+_SCALE = r"(?: ?(?:\\(?:text|mathrm) ?\{ ?[CF] ?\}|[CF](?![a-zA-Z_^(])))?"  # Celsius or Fahrenheit
 _SPELLINGS = (
     (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!;:]|\\q?quad(?![a-zA-Z])|\\displaystyle(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\^ ?\{ ?\\circ ?\}|\^ ?\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])|\u00b0"), ""),
-    (re.compile(r"\\?[$%]"), ""),
+    (re.compile(rf"(?:\^ ?\{{ ?\\circ ?\}}|\^ ?\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])|\u00b0){_SCALE}"), ""),
+    (re.compile(r"(?<!\\)\\ "), " "),
+    (SIGNS, " "),
     (re.compile(r"[\u2212\u2013]"), "-"),  # the minus sign and the en dash
-    (re.compile(r"\s+"), " "),
+    (re.compile(rf"[\s{INVISIBLE}]+"), " "),
 )
-_ONE_LETTER_EQUALS = re.compile(r"(?:[a-zA-Z]|\\[a-zA-Z]+)(?:_(?:[a-zA-Z0-9]|\{[a-zA-Z0-9]+\}))? ?= ?(?=[^=]+$)")
+_ONE_LETTER_EQUALS = re.compile(
+    r"(?P<name>(?:[a-zA-Z]|\\[a-zA-Z]+)(?:_(?:[a-zA-Z0-9]|\{[a-zA-Z0-9]+\}))?) ?= ?(?=[^=]+$)"
+)
 _IN_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf) ?\{([^{}\\]*)\}")
 _SQRT_OF_ONE = re.compile(r"\\sqrt ?([a-zA-Z0-9])")
 _FRAC_OF_TWO = re.compile(r"\\frac ?([0-9a-zA-Z]) ?([0-9a-zA-Z])(?![0-9])")
@@ -38,24 +45,39 @@ def canonical(answer: str) -> str:
 
     Two answers are the same if and only if their canonical spellings are equal and not empty.
     """
-    answer = answer.strip()
+    answer = with_plain_digits(answer.strip())
     if (number := canonical_rational(answer)) is not None:
         return number
     if len(answer) > MAX_CHARACTERS:
         return answer
-    for pattern, replacement in _SPELLINGS:
-        answer = pattern.sub(replacement, answer)
-    answer = answer.strip().rstrip(".,;").rstrip()
-    answer = _ONE_LETTER_EQUALS.sub("", answer) if _ONE_LETTER_EQUALS.match(answer) else answer
-    answer = without_unit(answer)
-    answer = _without_enclosing_text(answer)
+    answer = _typeset(answer)
+    if named := _ONE_LETTER_EQUALS.match(answer):
+        answer = answer[named.end() :]
+    answer = without_unit(_without_enclosing_text(answer))
     return canonical_rational(answer) or _spell_expression(answer)
+
+
+def name_given(answer: str) -> str:
+    """The variable that an answer gives a value, `x` of `x = 42`; empty where it names none."""
+    named = _ONE_LETTER_EQUALS.match(_typeset(answer)) if "=" in answer and len(answer) <= MAX_CHARACTERS else None
+    return named["name"].replace("{", "").replace("}", "") if named else ""
+
+
+def without_end(answer: str, characters: str = " .,;") -> str:
+    """The answer without the full stop, comma and the like behind it; dots that stand for more to come are kept."""
+    return answer if answer.endswith("..") else answer.rstrip(characters)
 
 
 def same_answer(one: str, other: str) -> bool:
     """Whether two answers have the same canonical spelling; an empty one is the same as none."""
     spelling = canonical(one)
     return bool(spelling) and spelling == canonical(other)
+
+
+def _typeset(answer: str) -> str:
+    for pattern, replacement in _SPELLINGS:
+        answer = pattern.sub(replacement, answer)
+    return without_end(answer.strip())
 
 
 def _without_enclosing_text(answer: str) -> str:

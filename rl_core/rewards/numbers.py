@@ -5,6 +5,7 @@ and fractions of decimals. Not understood, so that nothing is paid by accident: 
 """
 
 import re
+import unicodedata
 from fractions import Fraction
 
 MAX_DIGITS = 1000  # of a fraction; the cost of an exact quotient grows with the square of its digits
@@ -19,6 +20,11 @@ _FRACTION = re.compile(
 )
 _NOT_DIGITS = re.compile(r"[^\d.]")
 _CANONICAL = re.compile(r"-?\d+(?:[./]\d+)?")
+
+
+def with_plain_digits(text: str) -> str:
+    """The text with the decimal digits of other scripts, such as full-width ones, as those of ASCII."""
+    return text if text.isascii() else "".join(str(unicodedata.decimal(character, character)) for character in text)
 
 
 def canonical_rational(text: str) -> str | None:

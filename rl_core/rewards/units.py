@@ -13,8 +13,9 @@ mph kph degree degrees deg radian radians percent pct percentage unit units
 dollar dollars cent cents euro euros yen rupee rupees
 """.split()
 _LETTER = "[mglsh]"  # units of one letter: only inside \text{} or behind a slash, where they cannot be variables
+_SYMBOL = "[NJWVAKCFT]|[kMG]?Hz|k?Pa|k[NJWV]|kWh|eV|mol|rpm"  # likewise: only inside \text{}
 
-_WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
+_WORD = "|".join([*sorted(_WORDS, key=len, reverse=True), "m ?/ ?s"])
 _SIZE = r"(?:(?:square|cubic|sq\.?|cu\.?) )?"
 _POWER = r"(?: ?\^ ?(?:[23]|\{[23]\}))?"
 
@@ -23,19 +24,23 @@ def _phrase(word: str) -> str:
     return rf"{_SIZE}(?:{word}){_POWER}(?: ?(?:/|per) ?(?:{_WORD}|{_LETTER}){_POWER})?\.?"
 
 
-_IN_TEXT = _phrase(rf"{_WORD}|{_LETTER}")
+_IN_TEXT = _phrase(rf"{_WORD}|{_LETTER}|{_SYMBOL}")
 _SPACE = r"(?:\\,|\\ | |~)*"
 _COMMAND = r"\\(?:text|mbox|mathrm|textrm|textbf|textit|mathbf)"
 _BEHIND = re.compile(rf"{_SPACE}(?:{_COMMAND} ?\{{ ?{_IN_TEXT} ?\}}{_POWER}|{_phrase(_WORD)})")
+# Behind a number alone, primes are minutes, seconds, feet or inches.
+_PRIMES = re.compile(r"([-+]? ?\d[\d.,]*) ?(?:'{1,2}|\"|\^ ?(?:\{ ?(?:\\prime ?){1,2}\}|\\prime))")
 _START = re.compile(rf"{_SPACE}(?:{_COMMAND}|[a-z])")
 
 
 def without_unit(answer: str) -> str:
-    r"""`answer` without the unit behind its number: `10\text{ cm}^2`, `10 square feet` and `10 km/h` become `10`.
+    r"""`answer` without the unit behind its number: `10\text{ cm}^2`, `10 square feet`, `10 km/h`, `10'` become `10`.
 
     Unchanged where bare words follow something that does not end like a number, or where what follows is not in the
     list.
     """
+    if primes := _PRIMES.fullmatch(answer):
+        return primes[1]
     for start in _START.finditer(answer):
         if start.start() and ("\\" in start[0] or answer[start.start() - 1] in "0123456789}."):
             unit = _BEHIND.fullmatch(answer, start.start())

@@ -1,24 +1,17 @@
 r"""From LaTeX as models write it to the plain subset that `tokens` knows. Text to text, no meaning yet.
 
-What may stand around an answer without changing it goes: dollar signs, percent signs, spacing, sizes of brackets,
-units and remarks behind a number. A remark is short prose; it stays, and spoils the answer, where one of its words
-could change what is said: `42\text{ is my guess but 7}`, `42\text{ or } 43`, `5\text{ million}`, `101\text{ base 2}`.
+What may stand around an answer without changing it goes: signs of currencies and percent, spacing, fonts and colours,
+sizes of brackets, units and remarks behind a number. What is said in words is in `wording`.
 """
 
 import re
 
+from rl_core.rewards.grading.wording import in_symbols, split_remark, words_of
+from rl_core.rewards.normalization import INVISIBLE, SIGNS, without_end
+from rl_core.rewards.numbers import with_plain_digits
 from rl_core.rewards.units import without_unit
 
-MAX_REMARK_WORDS = 5
-MEANINGFUL_WORDS = frozenset(
-    """
-    or and but not no nor if is are was were be been guess maybe perhaps possibly probably unless except either neither
-    between than more less least most minus plus over into to from mod modulo base binary decimal octal hexadecimal
-    squared cubed factorial root pi zero one two three four five six seven eight nine ten eleven twelve twenty thirty
-    forty fifty dozen hundred hundreds thousand thousands million millions billion trillion half halves third thirds
-    quarter fourth fifth am pm a.m p.m negative positive wrong incorrect false true answer
-    """.split()
-)
+MAX_WRAPPED = 8  # text commands within one another
 
 _UNICODE = str.maketrans(
     {
@@ -48,42 +41,66 @@ _UNICODE = str.maketrans(
         "\u2019": "'",
         "\u00a0": " ",
         "\x0c": r"\f",  # \frac that went through an escape
+        **dict.fromkeys(INVISIBLE, ""),
+        **{
+            sign: rf"\frac{{{above}}}{{{below}}}"
+            for sign, above, below in ("\u00bd12", "\u00bc14", "\u00be34", "\u215313", "\u215423", "\u215b18")
+        },
     }
 )
 _THOUSANDS = re.compile(r"(?<=\d)(?:,\\! ?|\{,\} ?|\\,|\\!)(?=\d{3}(?!\d))")
 _GAPS = re.compile(
     r"(?<!\\)\\[,;:!> ]|~"
-    r"|\\(?:q?quad|(?:neg)?(?:thin|med|thick)space|displaystyle|limits|nolimits)(?![a-zA-Z])|\\hspace\{[^{}]*\}"
+    r"|\\(?:q?quad|(?:neg)?(?:thin|med|thick)space|limits|nolimits|(?:display|text|script)style|tiny|scriptsize"
+    r"|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|rm|bf|it|sf|tt)(?![a-zA-Z])"
+    r"|\\hspace\{[^{}]*\}|\\(?:text)?color ?\{\w*\}|\\(?:begin|end)\{(?:align|aligned|equation|gather|gathered)\*?\}"
 )
-_SIGNS = re.compile(r"\\?[$%]|(?<!\\)\\[()\[\]]")
+_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _BAR_OPENS = re.compile(r"\\left ?(?:\||\\vert(?![a-zA-Z]))")
 _BAR_CLOSES = re.compile(r"\\right ?(?:\||\\vert(?![a-zA-Z]))")
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z]) ?\.?")
-_WRAPPED = re.compile(r"\\(text(?:bf|it|rm|normal)?|mbox|hbox|mathrm|mathbf|mathit|operatorname\*?|boldsymbol|bm) ?\{")
+_WRAPPED = re.compile(
+    r"\\(text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|math(?:rm|bf|it|sf|tt)|operatorname\*?|boldsymbol|bm|underline"
+    r"|ensuremath) ?\{"
+)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MARKDOWN = re.compile(r"\*\*(.+)\*\*", re.DOTALL)
 _SEPARATOR = re.compile(r"(?<![a-zA-Z\\])(?:and|or|AND|OR|And|Or)(?![a-zA-Z])")
-_REMARK = re.compile(
-    r"(?P<value>.*[\da-zA-Z})\]]) ?\\text\{(?P<remark>[^{}]*)\} ?(?:\^ ?(?:[23]|\{[23]\}))?$", re.DOTALL
+_CHOICE = re.compile(r"^\(?([A-Z])\)$")
+_ALWAYS_MATHEMATICS = frozenset(("boldsymbol", "bm", "ensuremath", "underline"))
+_SIGN = re.compile(r"[=<>+*/^_]")
+_NUMBER_AND_WORDS = re.compile(r"[-+]?\d[\d.,]* ?[a-zA-Z][a-zA-Z ]*")  # \text{42 cm}
+_FUNCTION_NAMES = frozenset("sin cos tan ln log lim gcd cis".split())
+# One notation for what has several, in this order; what TeX takes one digit of is given that one digit.
+_NOTATIONS = (
+    (re.compile(r"\\sqrt(\d)"), r"\\sqrt{\1}"),
+    (re.compile(r"\\[dtc]?frac ?(\d)"), r"\\frac{\1}"),
+    (re.compile(r"\\[dtc]?frac ?(\{[^{}]*\}) ?(\d)"), r"\\frac\1{\2}"),
+    (re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"^([^{}]*)\\over(?![a-zA-Z])([^{}]*)$"), r"\\frac{\1}{\2}"),
+    (re.compile(r"(?<=[\d.])\\(?:bar|dot) ?(?:\{(\d+)\}|(\d))"), r"\\overline{\1\2}"),
+    (re.compile(r"(?<!\d)\.(?=\\overline)"), "0."),
+    (re.compile(r"(?<![a-zA-Z])m ?(?=\\angle)"), ""),
+    (re.compile(r"^\((\d+)\) ?_"), r"\1_"),
 )
-_BARE_REMARK = re.compile(r"(?P<value>[-+]? ?[\d.,/ ]*\d) ?(?P<remark>[a-zA-Z]{3,}(?: [a-zA-Z]+)*)$")
-_FRACTION_OF_DIGIT = re.compile(r"\\[dtc]?frac ?(\d)")
-_FRACTION_BY_DIGIT = re.compile(r"\\[dtc]?frac ?(\{[^{}]*\}) ?(\d)")
-_WORD = re.compile(r"[a-zA-Z]+(?:\.[a-zA-Z]+)*")
+_ROOT_SIGN = re.compile(r"\u221a ?(\d+(?:\.\d+)?)")  # unlike \\sqrt, it stands before the whole number
+_MIXED = re.compile(r"(?<![\d.,/])(\d+) (\d{1,2}|\d{4,}) ?/ ?(\d+)(?![\d./])")
 
 
 def clean(answer: str) -> tuple[str, str]:
     """The mathematics of an answer in the plain subset, and the remark behind it, if any."""
-    text = answer.translate(_UNICODE)
-    text = _single_backslashes(text)
+    text = _ROOT_SIGN.sub(r"\\sqrt{\1}", with_plain_digits(answer))
+    text = _single_backslashes(text.translate(_UNICODE))
     if bold := _MARKDOWN.fullmatch(text.strip()):
         text = bold[1]
     text = _THOUSANDS.sub("", text)
     text = _BAR_CLOSES.sub(r"\\rvert ", _BAR_OPENS.sub(r"\\lvert ", text))
-    text = _SIZES.sub("", _SIGNS.sub("", _GAPS.sub(" ", text)))
-    text = _FRACTION_BY_DIGIT.sub(r"\\frac\1{\2}", _FRACTION_OF_DIGIT.sub(r"\\frac{\1}", text))
-    text = _unwrap(text)
-    text = " ".join(text.split()).rstrip(" .,;:\\")
-    text, remark = _split_remark(without_unit(text))
+    text = _SIZES.sub("", _DELIMITERS.sub("", SIGNS.sub(" ", _GAPS.sub(" ", text)))).strip()
+    for pattern, replacement in _NOTATIONS:
+        text = pattern.sub(replacement, text)
+    text = without_end(" ".join(_unwrap(_MIXED.sub(_mixed, text)).split()), " .,;:\\")
+    text, remark = split_remark(without_unit(in_symbols(_without_group(text))))
+    text = _CHOICE.sub(r"\1", text)
     return _SEPARATOR.sub(" , ", text).strip(), remark
 
 
@@ -94,41 +111,54 @@ def _single_backslashes(text: str) -> str:
     return text.replace("\\\\", "\\") if doubled and not single else text
 
 
-def _unwrap(text: str) -> str:
+def _without_group(text: str) -> str:
+    """The text out of the braces around all of it, unless they may be those of a set."""
+    grouped = text.startswith("{") and "," not in text and _closing(text, 1) == len(text) - 1
+    return text[1:-1].strip() if grouped else text
+
+
+def _mixed(match: re.Match[str]) -> str:
+    """A mixed number in a fraction's notation, `2 1/3`; what is no proper fraction stays."""
+    whole, above, below = match.groups()
+    return rf"{whole}\frac{{{above}}}{{{below}}}" if int(above) < int(below) else match[0]
+
+
+def _unwrap(text: str, depth: int = 0) -> str:
     """Replace text commands by what they hold: mathematics as it is, words as one plain text command."""
     pieces, position = [], 0
-    while match := _WRAPPED.search(text, position):
-        end = text.find("}", match.end())
-        if end < 0:
+    while depth < MAX_WRAPPED and (match := _WRAPPED.search(text, position)):
+        end = _closing(text, match.end())
+        if end is None:
             break
-        pieces += [text[position : match.start()], _unwrapped(match[1], text[match.end() : end].strip())]
+        content = _unwrap(text[match.end() : end].strip(), depth + 1)
+        pieces += [text[position : match.start()], _unwrapped(match[1], content)]
         position = end + 1
     return "".join([*pieces, text[position:]])
 
 
+def _closing(text: str, start: int) -> int | None:
+    depth = 1
+    for token in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
+        if not depth:
+            return token.start()
+    return None
+
+
 def _unwrapped(command: str, content: str) -> str:
-    words = _WORD.findall(content)
+    words = words_of(content)
     if command.startswith("operatorname"):
         return rf"\{content} " if content.isalpha() else content
+    if command in _ALWAYS_MATHEMATICS or (command.startswith("math") and _SIGN.search(content)):
+        return content
     if not words or "\\" in content or (content.strip("()") == words[0] and len(words[0]) == 1):
         return content  # \text{13}, \text{(A)}, \mathrm{e}
-    if command == "mathrm" and words == [content] and content in ("sin", "cos", "tan", "ln", "log", "lim", "gcd"):
+    if command == "mathrm" and words == [content] and content in _FUNCTION_NAMES:
         return rf"\{content} "
     if content.strip(" ,").lower() in ("and", "or"):
         return " , "
+    if _NUMBER_AND_WORDS.fullmatch(content):
+        return content
     if any(character.isdigit() for character in content) and not any(len(word) > 1 for word in words):
         return content
     return rf"\text{{{content}}}"
-
-
-def _split_remark(text: str) -> tuple[str, str]:
-    match = _REMARK.match(text) or _BARE_REMARK.match(text)
-    if match and _says_nothing(match["remark"]):
-        return match["value"].strip(), match["remark"].strip().lower()
-    return text, ""
-
-
-def _says_nothing(remark: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(remark)]
-    plain = not re.search(r"[\d\\=<>^_]", remark)
-    return plain and 0 < len(words) <= MAX_REMARK_WORDS and not MEANINGFUL_WORDS.intersection(words)

@@ -14,6 +14,7 @@ from rl_core.rewards.grading.nodes import (
     Number,
     Relation,
     Sequence,
+    Symbol,
     Undecided,
     Words,
 )
@@ -29,6 +30,7 @@ from rl_core.rewards.grading.relations import (
     walk,
 )
 from rl_core.rewards.grading.sets import is_real_set, same_set
+from rl_core.rewards.grading.values import symbols
 
 MAX_ITEMS = 40  # of unordered lists, whose comparison is quadratic
 
@@ -54,12 +56,13 @@ def equivalent(gold: Node, answer: Node) -> bool:
     if len(golds) == len(answers) == 1:
         return _same_item(golds[0], answers[0])
     if len(golds) == len(answers):
-        return _same_unordered(golds, answers)
+        in_order = bool(_letters(golds)) != bool(_letters(answers))
+        return all(map(_same_item, golds, answers)) if in_order else _same_unordered(golds, answers)
     if len(golds) > 1 and len(answers) > 1:
         return _same_with_repetitions(golds, answers)
     if len(golds) == 1:
-        return _same_as_list(golds[0].value, answers) or _same_as_set(golds[0].value, answer)
-    return _same_as_list(answers[0].value, golds) or _same_as_set(answers[0].value, gold)
+        return _same_as_list(golds[0].value, answer, answers) or _same_as_set(golds[0].value, answer)
+    return _same_as_list(answers[0].value, gold, golds) or _same_as_set(answers[0].value, gold)
 
 
 def contradicts_itself(node: Node) -> bool:
@@ -102,6 +105,15 @@ def _signed(node: Node, plus: str, minus: str) -> Node:
     return node
 
 
+def _letters(items: list[Item]) -> tuple[str, ...]:
+    """The variables of a list in which each value is that of another one, whose order a bare list has to keep.
+
+    Empty where one variable has several values, whatever their subscripts: those have no order.
+    """
+    names = [item.name.name.partition("_")[0] if isinstance(item.name, Symbol) else "" for item in items]
+    return tuple(names) if all(names) and len(set(names)) == len(names) else ()
+
+
 def _same_unordered(golds: list[Item], answers: list[Item]) -> bool:
     if len(golds) > MAX_ITEMS:
         raise Undecided(f"a list of {len(golds)}")
@@ -124,10 +136,11 @@ def _same_with_repetitions(golds: list[Item], answers: list[Item]) -> bool:
     return found and all(any(_same_item(gold, answer) for gold in golds) for answer in answers)
 
 
-def _same_as_list(value: Node, items: list[Item]) -> bool:
-    """Whether a tuple lists the same values in the same order: `x = 1, y = 2` for `(1, 2)`."""
+def _same_as_list(value: Node, listed: Node, items: list[Item]) -> bool:
+    """Whether a tuple lists the same values as a bare list, in the same order: `x = 1, y = 2` for `(1, 2)`."""
     if (
         not isinstance(value, Sequence)
+        or (isinstance(listed, Sequence) and listed.opening == "{")
         or value.opening != "("
         or value.closing != ")"
         or len(value.items) != len(items)
@@ -154,7 +167,16 @@ def _same_item(gold: Item, answer: Item) -> bool:
         if _is_equality(gold.relation) or _is_equality(answer.relation):
             return False
         return _same_real_set(gold.value, answer.value)
-    return same_name(gold.name, answer.name) and _same_value(gold.value, answer.value)
+    if same_name(gold.name, answer.name):
+        return _same_value(gold.value, answer.value)
+    return _relates_two_variables(gold, answer)
+
+
+def _relates_two_variables(gold: Item, answer: Item) -> bool:
+    """Whether two equations, each solved for another variable, are the same: `y = 2x` and `x = y/2`."""
+    if gold.relation is None or answer.relation is None or not (symbols(gold.value) and symbols(answer.value)):
+        return False
+    return same_equation(gold.relation, answer.relation)
 
 
 def _same_relation(gold: Relation, answer: Relation) -> bool:
@@ -166,7 +188,7 @@ def _same_relation(gold: Relation, answer: Relation) -> bool:
         return False
     if same_inequality(gold, answer) or _same_chain(gold, answer):
         return True
-    return _same_real_set(gold, answer)
+    return symbols(gold) == symbols(answer) and _same_real_set(gold, answer)  # conditions on one variable
 
 
 def _same_real_set(gold: Node, answer: Node) -> bool:

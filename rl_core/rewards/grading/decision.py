@@ -13,11 +13,13 @@ from rl_core.rewards.grading.comparison import equivalent
 from rl_core.rewards.grading.nodes import Node, NotUnderstood, Undecided
 from rl_core.rewards.grading.numerics import ROUNDED_DIGITS
 from rl_core.rewards.grading.parser import parse
-from rl_core.rewards.normalization import MAX_CHARACTERS, canonical
+from rl_core.rewards.grading.wording import time_of_day
+from rl_core.rewards.normalization import MAX_CHARACTERS, canonical, name_given
 from rl_core.rewards.numbers import is_rational
 from rl_core.rewards.units import is_unit
 
 _SLOW_NOTATION = re.compile(r"\\(?:i?int|oint|lim|sum|prod|partial)(?![a-zA-Z])|\\frac ?\{ ?d")
+_ARTICLE = re.compile(r"^(?:an?|the) ")
 _PROSE_OR_GAP = re.compile(r"\\(?:text|mbox|[lcvd]?dots|mid|quad)|[=<>]|\\approx")
 
 
@@ -37,32 +39,38 @@ def decide(answer: str | None, gold: str) -> Decision:
     gold_spelling, spelling = canonical(gold), canonical(answer)
     if not gold_spelling:
         return Decision(None, "empty gold")
-    if spelling == gold_spelling:
+    if spelling == gold_spelling and not _names_differ(answer, gold):
         return Decision(True, "spelling")
     if max(len(answer), len(gold)) > MAX_CHARACTERS:
         return Decision(False, "length")
     if (
-        is_rational(spelling)
+        spelling != gold_spelling
+        and is_rational(spelling)
         and is_rational(gold_spelling)
         and not (_is_long_decimal(answer) or _is_long_decimal(gold))
     ):
         return Decision(False, "number")
     if (words := _words(gold)) and words == _words(answer):
         return Decision(True, "text")
+    if time := time_of_day(clean(gold)[0]):
+        return Decision(time == time_of_day(clean(answer)[0]), "text")
     return _by_meaning(answer, gold)
 
 
 def _by_meaning(answer: str, gold: str) -> Decision:
+    (cleaned, remark), (gold_cleaned, gold_remark) = clean(answer), clean(gold)
+    if gold_remark and remark and gold_remark != remark and not (is_unit(gold_remark) and is_unit(remark)):
+        return Decision(False, "meaning")
+    if cleaned and cleaned == gold_cleaned:
+        return Decision(True, "spelling")
     try:
-        gold_tree, gold_remark = read(gold)
+        gold_tree = _read(gold_cleaned)
     except NotUnderstood:
         return Decision(None, "slow") if _is_mathematics(gold) else Decision(False, "notation")
     try:
-        answer_tree, remark = read(answer)
+        answer_tree = _read(cleaned)
     except NotUnderstood:
         return Decision(None, "slow") if _is_mathematics(answer) else Decision(False, "notation")
-    if gold_remark and remark and gold_remark != remark and not (is_unit(gold_remark) and is_unit(remark)):
-        return Decision(False, "meaning")
     try:
         return Decision(equivalent(gold_tree, answer_tree), "meaning")
     except (Undecided, RecursionError):
@@ -76,10 +84,20 @@ def read(text: str) -> tuple[Node, str]:
         NotUnderstood: it is not in the notation.
     """
     mathematics, remark = clean(text)
+    return _read(mathematics), remark
+
+
+def _read(cleaned: str) -> Node:
     try:
-        return parse(mathematics), remark
+        return parse(cleaned)
     except RecursionError:
         raise NotUnderstood("nested too deep") from None
+
+
+def _names_differ(answer: str, gold: str) -> bool:
+    """Whether both give a value to a variable, each to another one."""
+    name, gold_name = name_given(answer), name_given(gold)
+    return bool(name and gold_name) and name != gold_name
 
 
 def _is_long_decimal(text: str) -> bool:
@@ -91,6 +109,7 @@ def _words(text: str) -> str:
     """The letters of an answer that is only words, without regard to case; empty when there is more to it, or less."""
     mathematics, _ = clean(text)
     inner = mathematics.removeprefix("\\text{").removesuffix("}").casefold()
+    inner = _ARTICLE.sub("", inner)
     letters = "".join(character for character in inner if character not in " -'.")
     return " ".join(inner.split()) if letters.isalpha() and len(letters) > 1 else ""
 

@@ -9,7 +9,7 @@ class Number:
     """A literal number, exact."""
 
     value: Fraction
-    decimals: int = 0  # digits written behind the point
+    decimals: int = 0  # the last digit written stands for 10 to minus this
     digits: int = 0  # significant digits written, of a number with a point; 0 for a whole one
 
 

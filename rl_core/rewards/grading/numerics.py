@@ -13,6 +13,7 @@ from rl_core.rewards.grading.nodes import Call, Node, NotANumber, Number, Symbol
 from rl_core.rewards.grading.values import Assignment, Value, children, context, evaluate, exact, is_complex, symbols
 
 ROUNDED_DIGITS = 12
+FLOAT_DIGITS = 16  # decimal digits of a floating-point number of 64 bits, which print as 16 or 17
 FEW_DIGITS, MANY_DIGITS = 50, 120  # precisions of the two evaluations of a constant
 MAX_DIGITS = 1000
 GUARD_DIGITS = 30  # that rounding on the way may cost
@@ -158,21 +159,36 @@ def _is_unreal(value: Value) -> bool:
 
 def _rounded(decimal: Node, node: Node) -> bool:
     """Whether a long decimal is the rounding, or the beginning, of a value without a finite decimal spelling."""
-    sign = 1
-    while isinstance(decimal, Call) and decimal.name == "neg":
-        decimal, sign = decimal.arguments[0], -sign
-    if not isinstance(decimal, Number) or decimal.digits < ROUNDED_DIGITS or isinstance(node, Number):
+    if isinstance(node, Number):
         return False
     value = exact(node)
     if value is not None and _has_finite_decimals(value):
         return False
+    return shows_digits(decimal, node, ROUNDED_DIGITS)
+
+
+def shows_digits(decimal: Node, node: Node, least_digits: int) -> bool:
+    """Whether a decimal of at least so many digits is a value's rounding, or its beginning.
+
+    From FLOAT_DIGITS on its last digit may be off by one: so are numbers that a program printed.
+    """
+    sign = 1
+    while isinstance(decimal, Call) and decimal.name == "neg":
+        decimal, sign = decimal.arguments[0], -sign
+    if not isinstance(decimal, Number) or decimal.digits < least_digits:
+        return False
+    precision = FEW_DIGITS + decimal.digits
     try:
-        difference = evaluate(node, FEW_DIGITS + decimal.digits, {}) - evaluate(
-            Number(sign * decimal.value), FEW_DIGITS + decimal.digits, {}
-        )
+        beyond = sign * evaluate(node, precision, {}) - evaluate(decimal, precision, {})
     except (NotANumber, TooLarge):
         return False
-    return bool(abs(difference) < context(FEW_DIGITS).mpf(10) ** -decimal.decimals)
+    if getattr(beyond, "imag", 0):
+        return False
+    mp = context(precision)
+    beyond = beyond.real * mp.mpf(10) ** decimal.decimals  # in units of the last digit
+    if decimal.digits >= FLOAT_DIGITS:
+        return bool(abs(beyond) < 1)
+    return bool(-mp.mpf(1) / 2 <= beyond < 1)
 
 
 def _has_finite_decimals(value: Fraction) -> bool:

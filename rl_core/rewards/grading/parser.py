@@ -46,8 +46,8 @@ CONSTANTS = {"pi": "pi", "infty": "infinity", "mathbb": "mathbb"}
 INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
 SYNONYMS = {"arcsinh": "arsinh", "arccosh": "arcosh", "arctanh": "artanh", "asin": "arcsin", "acos": "arccos",
-            "atan": "arctan", "ln": "log"}  # fmt: skip
-TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
+            "atan": "arctan", "ln": "log", "det": "determinant"}  # fmt: skip
+TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "cis"))
 FUNCTION_LETTERS = frozenset("fghFG")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 
@@ -154,7 +154,7 @@ class _Parser:
             elif self._starts_factor() and not (token.kind == "number" and _is_literal(last)):
                 mixed = left is last and self._is("frac")
                 last = self._power()
-                left = Call("add" if mixed and _whole(left) and _proper(last) else "mul", (left, last))
+                left = (_mixed_number(left, last) if mixed else None) or Call("mul", (left, last))
             else:
                 return left
 
@@ -179,6 +179,8 @@ class _Parser:
         node = self._atom()
         while True:
             if self._take("!"):
+                if self._is("!"):
+                    raise NotUnderstood("a double factorial")
                 node = Call("factorial", (node,))
             elif self._take("'") or (self._is("^") and self.peek(1).text == "prime" and self._skip(2)):
                 node = _primed(node)
@@ -223,8 +225,7 @@ class _Parser:
             return self._name(self._next().text)
         if token.kind == "words":
             self._next()
-            self._subscript()
-            return Words(" ".join(token.text.casefold().split()))
+            return Words(" ".join(token.text.casefold().split()) + self._subscript())
         if self._is("(", "[", "{", "\\{"):
             return self._bracketed()
         if self._is("|", "lvert"):
@@ -251,11 +252,16 @@ class _Parser:
             else:
                 subscript += self._subscript()
         name = letter + subscript + primes
-        if letter in FUNCTION_LETTERS and (self._is("(") or (self._is("{") and self.peek(1).text == "(")):
+        opens = self._is("(") or (self._is("{") and self.peek(1).text == "(")
+        if opens and (letter in FUNCTION_LETTERS or self._is_at_zero()):
             argument = self._bracketed()
             items = argument.items if isinstance(argument, Sequence) else (argument,)
             return Call("apply " + name, items)
         return Symbol(name)
+
+    def _is_at_zero(self) -> bool:
+        """Whether `(0)` follows, which is a value at zero behind any letter: nobody writes a product with it."""
+        return [self.peek(ahead).text for ahead in range(3)] == ["(", "0", ")"]
 
     def _subscript(self) -> str:
         if not self._take("_"):
@@ -278,6 +284,8 @@ class _Parser:
             raise NotUnderstood(f"nested more than {MAX_DEPTH} deep")
         bars, self._bars = self._bars, 0
         opening = self._next().text
+        if self._is(","):
+            raise NotUnderstood(f"a separator behind {opening}")
         content = self.list_of()
         closing = self._expect(*_closings(opening))
         self._bars = bars
@@ -336,7 +344,7 @@ class _Parser:
         if power == Call("neg", (Number(Fraction(1)),)) and name in INVERSES:
             name, power = INVERSES[name], None
         argument = self._function_argument()
-        items = argument.items if isinstance(argument, Sequence) and argument.opening == "(" else (argument,)
+        items = argument.items if isinstance(argument, Sequence) and argument.opening in ("(", "{") else (argument,)
         if name in TRIGONOMETRIC:
             items = tuple(_in_radians(item) for item in items)
         node: Node = Call(name, items if base is None else (*items, base))
@@ -438,8 +446,9 @@ def _literal(text: str) -> Number:
     if repeating:
         value += Fraction(int(repeating), (10 ** len(repeating) - 1) * 10 ** len(decimals))
         return Number(value)
-    value *= Fraction(10) ** int(exponent or 0)
-    return Number(value, len(decimals), len((whole + decimals).lstrip("0")) if point else 0)
+    power = int(exponent or 0)
+    digits = len((whole + decimals).lstrip("0")) if point else 0
+    return Number(value * Fraction(10) ** power, len(decimals) - power, digits)
 
 
 def _is_literal(node: Node) -> bool:
@@ -461,8 +470,21 @@ def _proper(node: Node) -> bool:
     return 0 < above.value < below.value
 
 
+def _mixed_number(whole: Node, fraction: Node) -> Node | None:
+    r"""What `2\frac13` and `-2\frac13` are; None where the two make no mixed number."""
+    if isinstance(whole, Call) and whole.name == "neg":
+        positive = _mixed_number(whole.arguments[0], fraction)
+        return positive and Call("neg", (positive,))
+    return Call("add", (whole, fraction)) if _whole(whole) and _proper(fraction) else None
+
+
 def _primed(node: Node) -> Node:
-    return Symbol(node.name + "'") if isinstance(node, Symbol) else Call("prime", (node,))
+    """A derivative, or another name; minutes, feet and what else a prime behind a number may be are not told apart."""
+    if isinstance(node, Symbol):
+        return Symbol(node.name + "'")
+    if isinstance(node, Call) and node.name.startswith(("apply ", "prime")):
+        return Call("prime", (node,))
+    raise NotUnderstood("a prime behind what is no function")
 
 
 def _closings(opening: str) -> tuple[str, ...]:

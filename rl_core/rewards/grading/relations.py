@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from rl_core.rewards.grading.nodes import (
     Call,
     Node,
-    NotANumber,
-    Number,
     Relation,
     Sequence,
     Symbol,
-    TooLarge,
     Undecided,
     Words,
 )
-from rl_core.rewards.grading.numerics import LEAST_POINTS, same_number, values_at, vanishes
-from rl_core.rewards.grading.values import CONSTANTS, Value, children, context, evaluate, symbols
+from rl_core.rewards.grading.numerics import LEAST_POINTS, same_number, shows_digits, values_at, vanishes
+from rl_core.rewards.grading.values import CONSTANTS, Value, children, symbols
 
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 APPROXIMATION_DIGITS = 2  # that the decimal in `value ~ decimal` must at least show
@@ -84,11 +81,9 @@ def _value_of_chain(terms: tuple[Node, ...], operators: tuple[str, ...]) -> Node
 
 def _approximates(decimal: Node, value: Node) -> bool:
     """Whether a decimal shows the first digits of a value."""
-    if not isinstance(decimal, Number) or decimal.digits < APPROXIMATION_DIGITS or symbols(value):
-        return False
     try:
-        return bool(abs(evaluate(value, 50, {}) - evaluate(decimal, 50, {})) < context(50).mpf(10) ** -decimal.decimals)
-    except (NotANumber, TooLarge, Undecided):
+        return not symbols(value) and shows_digits(decimal, value, APPROXIMATION_DIGITS)
+    except Undecided:
         return False
 
 

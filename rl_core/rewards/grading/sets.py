@@ -6,6 +6,7 @@ points between them and beyond, and some at random. For intervals and finite set
 
 import random
 from fractions import Fraction
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +29,7 @@ def is_real_set(node: Node) -> bool:
         interval = len(node.items) == 2 and node.opening in ("(", "[") and node.closing in (")", "]")
         return interval or node.opening == "{"
     if isinstance(node, Relation):
-        return True
+        return bool(symbols(node))  # `42 < 43` holds everywhere, and describes nothing
     return node == REALS or (isinstance(node, Call) and node.name in ("union", "intersection", "difference"))
 
 
@@ -41,7 +42,19 @@ def same_set(one: Node, other: Node) -> bool:
     one, other = _as_one_variable(one), _as_one_variable(other)
     if _has_empty_interval(one) or _has_empty_interval(other):
         return False  # such a pair is a point, or a mistake
-    return all(_holds(one, point) == _holds(other, point) for point in _points([one, other]))
+    points = _points([one, other])
+    one, other = _jointly(one, points), _jointly(other, points)
+    return all(_holds(one, point) == _holds(other, point) for point in points)
+
+
+def _jointly(node: Node, points: list[Fraction]) -> Node:
+    r"""The set of all conditions of a list together, where each alone being enough would hold everywhere.
+
+    `x < 1, x > 2` names two ranges; `x > 1, x < 2`, and `x \ne 1, x \ne 2`, nobody writes to say that all x will do.
+    """
+    if not isinstance(node, Sequence) or node.opening or not all(_holds(node, point) for point in points):
+        return node
+    return reduce(lambda left, right: Call("intersection", (left, right)), node.items)
 
 
 def _has_empty_interval(node: Node) -> bool:

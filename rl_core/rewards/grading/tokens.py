@@ -11,17 +11,18 @@ Kind = Literal["number", "name", "words", "command", "sign", "end"]
 FUNCTIONS = frozenset(
     """
     sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sech csch arsinh arcosh artanh
-    arcsinh arccosh arctanh asin acos atan ln log lg exp gcd lcm max min sqrt det Re Im
+    arcsinh arccosh arctanh asin acos atan cis ln log lg exp gcd lcm max min sqrt det Re Im
     """.split()
 )
 MIN_WORD_LETTERS = 4  # shorter runs of letters are products of variables
 
 _SPELLINGS = {
-    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom",
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "dbinom": "binom", "tbinom": "binom",
     "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge", "lt": "<", "gt": ">", "neq": "ne",
     "simeq": "approx", "cong": "approx", "ast": "*", "bullet": "cdot", "colon": ":", "backslash": "setminus",
     "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "vert": "|", "mid": "|", "varnothing": "emptyset",
-    "land": ",", "lor": ",", "vee": ",", "wedge": ",", "infin": "infty",
+    "land": ",", "lor": ",", "vee": ",", "wedge": ",", "infin": "infty", "infinity": "infty",
+    "langle": "(", "rangle": ")",
     "varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta",
 }  # fmt: skip
 _TOKEN = re.compile(
@@ -85,14 +86,16 @@ def _tokens(match: re.Match[str], start: int) -> list[Token]:
         if spelling in "{}":
             return [Token("sign", "\\" + spelling, start)]
         return [Token("command" if spelling.isalpha() or spelling == "\\" else "sign", spelling, start)]
+    if kind == "words" and text.strip().casefold() == "infinity":
+        return [Token("command", "infty", start)]
     if kind == "sign":
         return [Token("sign", {"**": "^", ";": ","}.get(text, text), start)]
     return [Token("number" if kind == "number" else "words", text, start)]
 
 
 def _letters(text: str, start: int) -> list[Token]:
-    if text in FUNCTIONS or text in ("pi", "infty"):
-        return [Token("command", text, start)]
+    if text in FUNCTIONS or text in ("pi", "infty", "infinity"):
+        return [Token("command", _SPELLINGS.get(text, text), start)]
     if len(text) >= MIN_WORD_LETTERS:
         return [Token("words", text, start)]
     return [Token("name", letter, start + offset) for offset, letter in enumerate(text)]

@@ -92,6 +92,8 @@ def children(node: Node) -> tuple[Node, ...]:
 
 def is_complex(node: Node) -> bool:
     """Whether the imaginary unit stands in a tree."""
+    if isinstance(node, Call) and node.name == "cis":
+        return True
     return (isinstance(node, Symbol) and node.name == "i") or any(map(is_complex, children(node)))
 
 
@@ -315,6 +317,7 @@ OPERATIONS: dict[str, Callable[..., Value]] = {
     "Re": _plain("re"),
     "Im": _plain("im"),
     **{name: _angle(name) for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
+    "cis": lambda mp, value: _angle("cos")(mp, value) + mp.j * _angle("sin")(mp, value),
     **{
         name: _plain(function)
         for name, function in {
