@@ -4,9 +4,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from rl_core.config.algorithm import AlgorithmConfig
+from rl_core.config.section import Section
 from rl_core.config.sections import (
-    AlgorithmConfig,
     CheckpointConfig,
+    CriticConfig,
     DataConfig,
     EmbeddedConfig,
     EvaluationConfig,
@@ -15,7 +17,6 @@ from rl_core.config.sections import (
     PolicyConfig,
     RewardConfig,
     RolloutConfig,
-    Section,
     StageConfig,
     TrackingConfig,
     TrainingConfig,
@@ -39,6 +40,7 @@ class RecipeConfig(Section):
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    critic: CriticConfig | None = Field(None, description="of algorithm.baseline: critic; null: no value model")
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     guard: GuardConfig = Field(default_factory=GuardConfig)
@@ -62,6 +64,18 @@ class RecipeConfig(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: two stages share a name: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _critic_is_described(self) -> Self:
+        asked = [index for index, stage in enumerate(self.stages) if stage.algorithm.baseline == "critic"]
+        if asked and self.critic is None:
+            raise ValueError(
+                f"stages.{asked[0]}.algorithm.baseline is 'critic': the section `critic` is needed ({{}} takes the "
+                "defaults)"
+            )
+        if self.critic is not None and len(asked) < len(self.stages):
+            raise ValueError("`critic` is given, but not every stage has algorithm.baseline: critic")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import torch
 from rl_core.algorithms.corrections import Level, outside, sampler_ratios, truncated
 from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
 from rl_core.config import AlgorithmConfig
-from rl_core.config.sections import CorrectionConfig
+from rl_core.config.algorithm import CorrectionConfig
 from rl_core.training.batching import MicroBatch
 from rl_core.training.figures import Figures
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from rl_core.config.sections import AlgorithmConfig
+from rl_core.config import AlgorithmConfig
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
-from rl_core.config.sections import AlgorithmConfig
+from rl_core.config import AlgorithmConfig
 from rl_core.errors import GuardStop
 from rl_core.rollout.collect import Rollout
 from rl_core.rollout.engine import Sampling

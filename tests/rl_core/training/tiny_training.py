@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from rl_core.config.sections import AlgorithmConfig, LoraConfig, OptimizerConfig, TrainingConfig
+from rl_core.config import AlgorithmConfig
+from rl_core.config.sections import LoraConfig, OptimizerConfig, TrainingConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout

@@ -14,8 +14,7 @@ import torch
 
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import restore_checkpoint
-from rl_core.config import load_config
-from rl_core.config.sections import AlgorithmConfig
+from rl_core.config import AlgorithmConfig, load_config
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import MistakeError
 from rl_core.training.grouping import Layout
