@@ -6,6 +6,7 @@ What is on a hub is looked at by the stage that fetches it. Called by the comman
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
+from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
@@ -25,6 +26,7 @@ def check_inputs(run: RunDir) -> None:
         _check_data(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
+    _check_critic(run.config)
 
 
 def _check_rewards(config: RecipeConfig) -> None:
@@ -53,3 +55,16 @@ def _check_model(config: RecipeConfig) -> None:
     settings = {**read_json(folder / "config.json"), **config.policy.hf_config_overrides}
     context = settings.get("max_position_embeddings")
     check_context(config, context if isinstance(context, int) else None)
+
+
+def _check_critic(config: RecipeConfig) -> None:
+    if config.critic is None or config.critic.model_name is None:
+        return
+    field = "critic.model_name"
+    folder = model_folder(config.critic.model_name, field)
+    if folder is None:
+        raise MistakeError(
+            f"{field} is {config.critic.model_name!r}: no such folder (from {Path.cwd()}); null takes the model "
+            "that the policy starts from"
+        )
+    ModelFolder(folder, field).check()

@@ -28,7 +28,7 @@ from rl_core.errors import MistakeError
 from rl_core.manifest import digest_of, read_manifest
 
 # Raise when a change of the code changes what a part contains, so that finished parts are made again.
-PART_VERSION = {"sources": 1, "data": 2, "base": 2, "stage": 1, "hf": 1, "evaluation": 1}
+PART_VERSION = {"sources": 1, "data": 2, "base": 2, "stage": 2, "hf": 1, "evaluation": 1}
 # Settings of `rollout` that lay the work out on devices.
 LAYOUT_OF_ROLLOUT: dict[str, Any] = {
     "max_concurrent_sequences": True,
@@ -135,6 +135,8 @@ class RunDir:
         config = self.config
         own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
         shared = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
+        if config.critic is not None:
+            shared.append(config.critic.model_dump(mode="json"))
         # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and
         # what is only measured or guarded.
         return _key("stage", own, config.seed, shared, before)

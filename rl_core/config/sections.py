@@ -325,4 +325,11 @@ class StageConfig(Section):
                 f"algorithm.minibatch_sequences is {self.algorithm.minibatch_sequences}, which does not divide "
                 f"rollout.num_prompts x rollout.num_samples = {batch}"
             )
+        samples, by_prompt = self.rollout.num_samples, self.algorithm.aggregation == "prompt_mean_token_mean"
+        if by_prompt and self.algorithm.minibatch_sequences % samples:
+            raise ValueError(
+                "algorithm.aggregation is 'prompt_mean_token_mean', for which all responses to a prompt belong into "
+                f"one update: algorithm.minibatch_sequences ({self.algorithm.minibatch_sequences}) must be a multiple of "
+                f"rollout.num_samples ({samples})"
+            )
         return self

@@ -11,6 +11,7 @@ from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import FrozenCopy, ReferencePolicy
+from rl_core.training.samples import samples_of
 from rl_core.training.step import StepTrainer
 from rl_core.types import Completion, Problem, Score
 from rl_core.world import World
@@ -87,7 +88,12 @@ def step(
     layout: Layout = Layout(64),  # noqa: B008 - frozen
 ) -> tuple[float, float]:
     """One step on these responses; loss and norm of the gradient."""
-    trainer = StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, layout=layout)
+    trainer = StepTrainer(
+        learner, reference, algorithm, num_samples=NUM_SAMPLES, temperature=TEMPERATURE, layout=layout
+    )
     figures = Figures()
-    samples, _ = trainer.samples(rollouts, NUM_SAMPLES)
-    return trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)
+    samples = samples_of(rollouts, NUM_SAMPLES, algorithm)
+    trained = trainer.train_policy(trainer.prepared(samples, figures), figures)
+    assert trained.loss is not None
+    assert trained.grad_norm is not None
+    return trained.loss, trained.grad_norm
