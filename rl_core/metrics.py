@@ -25,7 +25,7 @@ METRICS: dict[str, str] = {
     "entropy_mean": "mean entropy of the next-token distribution over trained response tokens, nats",
     "clip_fraction": "share of trained response tokens where the clipped branch was taken",
     "kl_old_mean": "mean k3 estimate of KL(policy || policy that sampled) over trained response tokens",
-    "kl_ref_mean": "mean estimate of KL(policy || the stage's first policy), by algorithm.kl_estimator; null without one",
+    "kl_ref_mean": "mean estimate of KL(policy || the stage's first policy), by kl_estimator; null without one",
     "sampler_logprob_error_mean": "mean exp(|learner's - sampler's log-probability|) over trained response tokens",
     "sampler_logprob_error_max": "the largest of those factors",
     "sampler_kl": "mean k3 estimate of KL(sampler || learner) over trained response tokens",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForTokenClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
 
 from rl_core.config.sections import LoraConfig, PolicyConfig
 from rl_core.errors import MistakeError
@@ -57,11 +57,12 @@ def load_token_values(
     Raises:
         MistakeError: transformers has no token classifier of this architecture.
     """
+    config = AutoConfig.from_pretrained(folder, num_labels=1)
+    config.classifier_dropout = 0.0
     try:
         model = AutoModelForTokenClassification.from_pretrained(
             folder,
-            num_labels=1,
-            classifier_dropout=0.0,
+            config=config,
             dtype=compute_dtype(policy, device),
             attn_implementation=choose_attention(folder, policy, device),
         )

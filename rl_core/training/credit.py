@@ -117,6 +117,7 @@ def _compared_in_groups(
     world: World,
 ) -> Updates:
     """A response's reward is the sum over its tokens; responses of a prompt may be on any rank and in any update."""
+    assert algorithm.baseline != "critic", "a critic compares no responses"
     own: dict[int, float] = {}
     for update, of_update in zip(updates, token_rewards, strict=True):
         for batch, of_batch in zip(update, of_update, strict=True):
