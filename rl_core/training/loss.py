@@ -6,7 +6,8 @@ Shapes: N response tokens of all responses, laid end to end.
 import torch
 
 from rl_core.algorithms.corrections import Level, outside, sampler_ratios, truncated
-from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
+from rl_core.algorithms.divergences import kl
+from rl_core.algorithms.objectives import clipped_surrogate
 from rl_core.config import AlgorithmConfig
 from rl_core.config.algorithm import CorrectionConfig
 from rl_core.training.batching import MicroBatch
@@ -36,14 +37,14 @@ def micro_batch_loss(
     if algorithm.correction.weight or algorithm.correction.mask:
         loss = loss * correction_weights(batch, batch.old_logprobs, algorithm.correction, figures)
     if batch.ref_logprobs is not None:
-        divergence = kl_k3(logprobs, batch.ref_logprobs)
+        divergence = kl(logprobs, batch.ref_logprobs, "k3")
         loss = loss + algorithm.kl_coefficient * divergence
         figures.count("kl_ref_mean", divergence.detach(), trained)
     if algorithm.entropy_coefficient:
         loss = loss - algorithm.entropy_coefficient * entropies
     figures.count("clip_fraction", clipped.float(), trained)
     figures.count("padding_fraction", batch.waste_mask.float(), torch.ones_like(batch.waste_mask))
-    figures.count("kl_old_mean", kl_k3(logprobs.detach(), batch.old_logprobs), trained)
+    figures.count("kl_old_mean", kl(logprobs.detach(), batch.old_logprobs, "k3"), trained)
     return (loss * batch.weights).sum()
 
 

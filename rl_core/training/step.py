@@ -19,7 +19,7 @@ from dataclasses import replace
 import torch
 
 from rl_core.algorithms.advantages import group_relative
-from rl_core.algorithms.objectives import token_weights
+from rl_core.algorithms.aggregation import token_weights
 from rl_core.config import AlgorithmConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
@@ -49,6 +49,7 @@ class StepTrainer:
         """Rollouts with their advantages, and the share of groups that have none."""
         rewards = torch.tensor([float("nan") if r.score.reward is None else r.score.reward for r in rollouts])
         groups = rewards.double().reshape(-1, num_samples)
+        assert self._algorithm.baseline != "critic", "a value model's advantages are not of a group"
         advantages = group_relative(groups, self._algorithm.baseline, self._algorithm.scale)
         flat = advantages.float().flatten().tolist()
         samples = [

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
+from rl_core.algorithms.divergences import kl
+from rl_core.algorithms.objectives import clipped_surrogate
 from rl_core.config import AlgorithmConfig
 from rl_core.errors import GuardStop
 from rl_core.rollout.collect import Rollout
@@ -87,10 +88,10 @@ def plain_step(
         loss, clipped = clipped_surrogate(
             logprobs, batch.old_logprobs, batch.advantages, clip_low=algorithm.clip_low, clip_high=algorithm.clip_high
         )
-        add(batch, clip_fraction=clipped, kl_old_mean=kl_k3(logprobs, batch.old_logprobs))
+        add(batch, clip_fraction=clipped, kl_old_mean=kl(logprobs, batch.old_logprobs, "k3"))
         if batch.ref_logprobs is not None:
-            add(batch, kl_ref_mean=kl_k3(logprobs, batch.ref_logprobs))
-            loss = loss + algorithm.kl_coefficient * kl_k3(logprobs, batch.ref_logprobs)
+            add(batch, kl_ref_mean=kl(logprobs, batch.ref_logprobs, "k3"))
+            loss = loss + algorithm.kl_coefficient * kl(logprobs, batch.ref_logprobs, "k3")
         return (loss * batch.weights).sum()
 
     done = [learner.update(batches, TEMPERATURE, token_loss) for batches in with_old * algorithm.epochs]
