@@ -1,3 +1,5 @@
+"""Advantages within a group: by hand, in degenerate groups, and by their invariances."""
+
 import math
 from itertools import product
 from random import Random
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from rl_core.algorithms.advantages import Baseline, Scale, group_relative
 
 BASELINES: tuple[Baseline, ...] = ("group_mean", "leave_one_out")
-SCALES: tuple[Scale, ...] = ("group_std", "leave_one_out_std", "none")
+SCALES: tuple[Scale, ...] = ("group_std", "leave_one_out_std", "none", "informative_share")
 CHOICES = list(product(BASELINES, SCALES))
 NAN = math.nan
 ROUNDING = 1e-12  # of float64
@@ -29,6 +31,9 @@ WORKED = {
     ("leave_one_out", "none"): [0, -4 / 3, -4 / 3, 8 / 3],
     ("leave_one_out", "group_std"): [0, -4 / 3 / math.sqrt(2), -4 / 3 / math.sqrt(2), 8 / 3 / math.sqrt(2)],
     ("leave_one_out", "leave_one_out_std"): [0, -4 / 3 * math.sqrt(3 / 7), -4 / 3 * math.sqrt(3 / 7), 8 / math.sqrt(3)],
+    # Alone it is the one group of one that teaches something: weight 1.
+    ("group_mean", "informative_share"): [0, -1, -1, 2],
+    ("leave_one_out", "informative_share"): [0, -4 / 3, -4 / 3, 8 / 3],
 }
 
 
@@ -62,6 +67,44 @@ def test_equal_rewards_give_exactly_zero_also_where_their_mean_is_rounded(baseli
 def test_where_only_the_others_agree_the_difference_is_left_undivided() -> None:
     assert advantages([1, 0, 0], "leave_one_out", "leave_one_out_std")[0] == 1.0
     assert advantages([1, 0], "leave_one_out", "leave_one_out_std") == [1.0, -1.0]
+
+
+def cpgd_groups(num_informative: int) -> torch.Tensor:
+    """Eight prompts of 16 responses: in some a quarter is right, of the others all is right, or wrong, or unscored."""
+    informative = [1.0] * 4 + [0.0] * 12
+    others = [[1.0] * 16, [0.0] * 16, [NAN] * 16, [NAN] * 15 + [1.0]]
+    return torch.tensor([informative] * num_informative + [others[i % 4] for i in range(8 - num_informative)])
+
+
+def test_cpgds_three_weights_of_eight_prompts_of_which_four_teach_something() -> None:
+    rewards = cpgd_groups(4)
+    differences = torch.tensor([0.75] * 4 + [-0.25] * 12)
+    std = math.sqrt((4 * 0.75**2 + 12 * 0.25**2) / 15)
+    for scale, weight in (("group_std", 1 / std), ("none", 1.0), ("informative_share", 8 / 4)):
+        advantages = group_relative(rewards, "group_mean", scale)
+        for group in advantages[:4]:
+            torch.testing.assert_close(group, weight * differences)
+        assert not advantages[4:].any()
+
+
+@pytest.mark.parametrize(
+    ("num_informative", "cap", "weight"), [(8, 3.0, 1.0), (4, 3.0, 2.0), (2, 3.0, 3.0), (1, 3.0, 3.0), (2, 5.0, 4.0)]
+)
+def test_the_informative_share_counts_prompts_and_is_bounded(num_informative: int, cap: float, weight: float) -> None:
+    rewards = cpgd_groups(num_informative)
+    advantages = group_relative(rewards, "group_mean", "informative_share", max_informative_weight=cap)
+    assert advantages[0, 0].item() == pytest.approx(weight * 0.75)
+
+
+def test_without_any_informative_prompt_the_share_weighs_nothing() -> None:
+    rewards = cpgd_groups(0)
+    assert not group_relative(rewards, "group_mean", "informative_share").any()
+    assert torch.equal(group_relative(rewards, "none", "informative_share"), rewards.nan_to_num(0.0))
+
+
+@pytest.mark.parametrize("rewards", [[0.5], [1.0, 1.0, 1.0], [NAN, 2.0, NAN], [NAN, NAN], [0.0, -3.0, NAN]])
+def test_without_a_baseline_the_reward_itself_remains_also_where_nothing_differs(rewards: list[float]) -> None:
+    assert advantages(rewards, "none", "none") == [0.0 if math.isnan(reward) else reward for reward in rewards]
 
 
 def test_each_group_stands_for_itself() -> None:
