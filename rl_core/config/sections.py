@@ -329,7 +329,7 @@ class StageConfig(Section):
         if by_prompt and self.algorithm.minibatch_sequences % samples:
             raise ValueError(
                 "algorithm.aggregation is 'prompt_mean_token_mean', for which all responses to a prompt belong into "
-                f"one update: algorithm.minibatch_sequences ({self.algorithm.minibatch_sequences}) must be a multiple of "
-                f"rollout.num_samples ({samples})"
+                f"one update: algorithm.minibatch_sequences ({self.algorithm.minibatch_sequences}) must be a "
+                f"multiple of rollout.num_samples ({samples})"
             )
         return self

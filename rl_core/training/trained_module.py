@@ -103,10 +103,11 @@ class TrainedModule:
         for position, batch in enumerate(batches, start=1):
             self.engine.set_gradient_accumulation_boundary(position == len(batches))
             loss = batch_loss(batch)
-            total += float(loss.detach())
+            value = float(loss.detach())
+            total += value
             # DeepSpeed averages gradients over ranks; ours are parts of a sum. A loss that is not finite makes a
             # gradient that is not, which is what DeepSpeed looks at.
-            self.engine.backward(loss * (self.world.size if math.isfinite(float(loss)) else math.nan))
+            self.engine.backward(loss * (self.world.size if math.isfinite(value) else math.nan))
         (total,) = self.world.sum([total])
         before_change()
         return Update(total, self._step())

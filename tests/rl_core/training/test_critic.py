@@ -1,25 +1,24 @@
 """The value model: what it says of a token, what it learns, and that it begins by saying nothing."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from rl_core.config.sections import CriticConfig, LoraConfig, OptimizerConfig, PolicyConfig, TrainingConfig
+from rl_core.config.sections import CriticConfig, PolicyConfig, TrainingConfig
 from rl_core.models.token_values import load_token_values
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
 from rl_core.training.critic import Critic
-from rl_core.training.credit import give_value_weights
-from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
-from rl_core.training.loss import critic_loss
 from rl_core.world import World
 from tests.rl_core.tiny import tiny_qwen2
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
 POLICY = PolicyConfig(model_name="tiny", dtype="float32")
-SAMPLES = [Sample([5, 6, 7], [8, 9, 10, 11], [0.0] * 4, 0.0, reward=1.0, weight=1.0), Sample([12], [13, 14], [0.0] * 2, 0.0, reward=0.0, weight=1.0)]
+SAMPLES = [
+    Sample([5, 6, 7], [8, 9, 10, 11], [0.0] * 4, 0.0, reward=1.0, weight=1.0),
+    Sample([12], [13, 14], [0.0] * 2, 0.0, reward=0.0, weight=1.0),
+]
 
 
 @pytest.fixture(scope="module")
