@@ -8,6 +8,7 @@ from pathlib import Path
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
+from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
 from rl_core.plan import DONE, base_part, sources_part
@@ -18,8 +19,8 @@ def check_inputs(run: RunDir) -> None:
     """Look at the rewards, and at the local data sets and model that the run has not taken in yet.
 
     Raises:
-        MistakeError: a file is missing, empty or unreadable, a reward's options or a function of the user's own are
-            wrong, or a stage is longer than the model's context.
+        MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
+            reward model are wrong, or a stage is longer than the model's context.
     """
     _check_rewards(run.config)
     if sources_part(run).state != DONE:
@@ -33,6 +34,7 @@ def _check_rewards(config: RecipeConfig) -> None:
     from rl_core.rewards import Scorer
 
     Scorer(config.rewards)
+    check_reward_folder(config)
 
 
 def _check_data(config: RecipeConfig) -> None:

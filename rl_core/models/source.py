@@ -21,6 +21,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # which of several files holds which tensor
 DESCRIPTION = ("*.json", "*.jinja", "*.txt", "*.model")
+POLICY_REVISION = "policy.revision"
 ORIGIN = "source.json"  # in the folder of a fetched model: which commit of which repository it is
 
 
@@ -61,10 +62,10 @@ class HubModel:
     `rl_core.hub.explain` says.
     """
 
-    def __init__(self, name: str, revision: str, field: str) -> None:
+    def __init__(self, name: str, revision: str, field: str, revision_field: str) -> None:
         from rl_core.hub import HUB_ERRORS, HubRepository, explain, resolve_commit
 
-        self._repository = HubRepository("model", name, revision, field, "policy.revision")
+        self._repository = HubRepository("model", name, revision, field, revision_field)
         try:
             self._commit = resolve_commit(self._repository, CONFIG)
         except HUB_ERRORS as error:
@@ -115,7 +116,9 @@ def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelF
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
     folder = model_folder(policy.model_name, field)
-    return ModelFolder(folder, field) if folder else HubModel(policy.model_name, policy.revision, field)
+    return (
+        ModelFolder(folder, field) if folder else HubModel(policy.model_name, policy.revision, field, POLICY_REVISION)
+    )
 
 
 def model_folder(name: str, field: str) -> Path | None:

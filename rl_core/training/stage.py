@@ -13,6 +13,7 @@ from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
 from rl_core.errors import GuardStop, Interrupted
 from rl_core.memory import peak_memory_bytes
+from rl_core.models.reward_source import local_rewards
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
 from rl_core.rollout.collect import Collector, response_metrics
@@ -60,7 +61,7 @@ class StageTraining:
         self.learner = make_learner(run, index, world)
         self.critic = make_critic(run, index, world)
         self.engine = start_sampler(run, index, world)
-        collector = Collector(self.engine, self.tokenizer, Scorer(self.config.rewards), world)
+        collector = Collector(self.engine, self.tokenizer, Scorer(local_rewards(run)), world)
         self.drawing = Drawing(collector, self.problems, self.stage, seed=self.config.seed, index=index)
         self.measurements = Measurements(collector, self.problems, self.config)
         self.trainer = self._step_trainer()
