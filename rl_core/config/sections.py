@@ -14,6 +14,7 @@ from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.section import Section
 
 PROBLEM = "{problem}"
+AnswerFormat = Literal["boxed", "answer_tag", "thought"]
 
 
 class DatasetConfig(Section):
@@ -76,8 +77,10 @@ class EmbeddedConfig(Section):
     num_key_value_heads: int = Field(2, ge=1)
     intermediate_size: int = Field(512, ge=16)
     context_tokens: int = Field(256, ge=64, description="the model's max_position_embeddings")
-    answer_format: Literal["boxed", "answer_tag", "thought"] = Field(
-        "boxed", description="how the base model answers: \\boxed{9}, <answer>9</answer>, or steps in <think> and a box"
+    answer_format: AnswerFormat = Field(
+        "boxed",
+        description="how problems are solved: steps and \\boxed{9}, steps and <answer>9</answer>, or steps in <think> "
+        "and a box behind them",
     )
     learning_rate: float = Field(3e-3, gt=0)
     batch_tokens: int = Field(2500, ge=256)
