@@ -8,12 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.section import Section
 
 PROBLEM = "{problem}"
+JINJA_MARKS = ("{{", "{%")
 AnswerFormat = Literal["boxed", "answer_tag", "thought"]
 
 
@@ -52,11 +53,28 @@ class DataConfig(Section):
     )
     system_prompt: str | None = Field(None, description="the system's turn; null sends none")
     chat_template: str | None = Field(
-        None, description="Jinja that makes a prompt of the turns, or a file with it; null: the model's own"
+        None,
+        description="Jinja that makes a prompt of the turns, or a file with it, which is read at once; null: the "
+        "model's own",
     )
     probe_problems: int = Field(
         128, ge=1, description="training problems set aside as the fixed probe: measured, never trained on"
     )
+
+    @field_validator("chat_template")
+    @classmethod
+    def _template_is_read(cls, value: str | None) -> str | None:
+        """The text itself: so the recipe in a run's folder is whole, and another text is another recipe."""
+        if value is None or any(mark in value for mark in JINJA_MARKS):
+            return value
+        try:
+            return Path(value).expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise ValueError(
+                f"holds no Jinja ({' or '.join(JINJA_MARKS)}), and no file of that name can be read from {Path.cwd()} "
+                f"({reason})"
+            ) from None
 
     @model_validator(mode="after")
     def _template_holds_the_problem(self) -> Self:

@@ -38,6 +38,7 @@ def warm_up(
     prompt_of: Callable[[str], list[dict[str, str]]],
     held_out: set[str],
     *,
+    chat_template: str | None = None,
     seed: int,
     directory: Path,
 ) -> None:
@@ -46,6 +47,7 @@ def warm_up(
     Args:
         prompt_of: the chat messages of a problem, as training will show them.
         held_out: problems that must not be seen: test and probe.
+        chat_template: makes prompts of those messages; None is the tokenizer's own.
         directory: exists and is empty.
 
     Raises:
@@ -53,6 +55,7 @@ def warm_up(
     """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(embedded.answer_format)
+    tokenizer.chat_template = chat_template or tokenizer.chat_template
     model = build_model(embedded, tokenizer)
     writer = _ExampleWriter(embedded, tokenizer, prompt_of, held_out, np.random.default_rng([seed, 1]))
     _train(model, embedded, writer)
