@@ -21,8 +21,9 @@ AnswerFormat = Literal["boxed", "answer_tag", "thought"]
 class DatasetConfig(Section):
     """Where one data set comes from, and which of its columns are which."""
 
-    source: Literal["embedded", "hub", "path"] = Field(
-        description="embedded: made by the project itself; hub: a Hugging Face dataset; path: a local file or folder"
+    source: Literal["embedded", "hub", "path", "held_out"] = Field(
+        description="embedded: made by the project itself; hub: a Hugging Face dataset; path: a local file or folder; "
+        "held_out: of data.test alone, rows drawn out of data.train"
     )
     repo_id: str | None = Field(None, description="hub: OWNER/NAME of the dataset repository")
     revision: str = Field("main", description="hub: commit, tag or branch; the commit it resolves to is recorded")
@@ -32,6 +33,8 @@ class DatasetConfig(Section):
     answer_column: str = "answer"
     solution_column: str | None = Field("solution", description="null when the data set has none")
     max_rows: int | None = Field(None, ge=1, description="keep only the first rows; null keeps all")
+    fraction: float = Field(0.1, gt=0, lt=1, description="held_out: share of the training rows")
+    seed: int = Field(15, ge=0, description="held_out: which rows, as train_test_split of the package datasets draws")
 
     @model_validator(mode="after")
     def _source_has_its_address(self) -> Self:
@@ -39,6 +42,15 @@ class DatasetConfig(Section):
             raise ValueError("source: hub needs `repo_id` and `file`")
         if self.source == "path" and not self.path:
             raise ValueError("source: path needs `path`")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_said_in_vain(self) -> Self:
+        own = {"fraction", "seed"}
+        idle = set(type(self).model_fields) - own - {"source"} if self.source == "held_out" else own
+        for name in sorted(idle):
+            if self._is_set(name):
+                raise ValueError(f"{name} does nothing with source: {self.source}")
         return self
 
 
@@ -60,6 +72,12 @@ class DataConfig(Section):
     probe_problems: int = Field(
         128, ge=1, description="training problems set aside as the fixed probe: measured, never trained on"
     )
+
+    @model_validator(mode="after")
+    def _rows_are_held_out_of_train(self) -> Self:
+        if self.train.source == "held_out":
+            raise ValueError("train: source: held_out is for data.test, whose rows it draws out of data.train")
+        return self
 
     @field_validator("chat_template")
     @classmethod

@@ -18,6 +18,7 @@ TABLE: dict[str, set[str]] = {
     "name=other": set(),
     "seed=1": ALL,
     "data.train.max_rows=100": ALL,
+    "data.test={source: held_out, fraction: 0.2}": ALL,
     "data.prompt_template=Q {problem}": FROM_DATA,
     "data.system_prompt=Be brief": FROM_DATA,
     "data.chat_template='{{ messages[0].content }}'": FROM_BASE,

@@ -99,6 +99,18 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             "data.train: source: path needs `path`",
         ),
         (
+            {"data": {"train": {"source": "held_out"}, "test": {"source": "embedded"}}},
+            "data: train: source: held_out is for data.test, whose rows it draws out of data.train",
+        ),
+        (
+            {"data": {"train": {"source": "embedded"}, "test": {"source": "held_out", "max_rows": 9}}},
+            "data.test: max_rows does nothing with source: held_out",
+        ),
+        (
+            {"data": {"train": {"source": "embedded", "seed": 3}, "test": {"source": "embedded"}}},
+            "data.train: seed does nothing with source: embedded",
+        ),
+        (
             {"evaluation": {"protocol": {"temperature": 0, "num_samples": 2}}},
             "evaluation.protocol: temperature 0 gives one answer: num_samples must be 1, or temperature above 0",
         ),
