@@ -16,6 +16,7 @@ from rl_core.plan import OTHER_RECIPE, Part, all_parts
 from rl_core.run_dir import RunDir
 
 MAX_FIELDS_SHOWN = 12
+MAX_CHARACTERS_SHOWN = 80  # of one value
 
 
 def default_run_dir(config: RecipeConfig) -> Path:
@@ -105,7 +106,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _value(values: dict[str, Any], field: str) -> str:
-    return repr(values[field]) if field in values else "(absent)"
+    shown = repr(values[field]) if field in values else "(absent)"
+    return shown if len(shown) <= MAX_CHARACTERS_SHOWN else f"{shown[:MAX_CHARACTERS_SHOWN]}..."
 
 
 def short_path(path: Path) -> str:

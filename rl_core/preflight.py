@@ -16,13 +16,17 @@ from rl_core.run_dir import RunDir
 
 
 def check_inputs(run: RunDir) -> None:
-    """Look at the rewards, and at the local data sets and model that the run has not taken in yet.
+    """Look at the rewards and the chat template, and at the local data sets and model that are not taken in yet.
 
     Raises:
         MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
-            reward model are wrong, or a stage is longer than the model's context.
+            reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
     """
     _check_rewards(run.config)
+    if run.config.data.chat_template is not None:
+        from rl_core.data.chat_template import check_chat_template
+
+        check_chat_template(run.config.data.chat_template, run.config.data)
     if sources_part(run).state != DONE:
         _check_data(run.config)
     if base_part(run).state != DONE:

@@ -108,9 +108,19 @@ class RunDir:
 
     def evaluation(self, model_digest: str) -> Path:
         """The evaluation of one model, under the recipe's own protocol."""
-        evaluation = self.config.evaluation
-        protocol = digest_of(evaluation.protocol.model_dump(mode="json"))
-        return self.root / "evaluations" / model_digest / f"{evaluation.benchmark}-{protocol}.json"
+        name = f"{self.config.evaluation.benchmark}-{digest_of(self.protocol)}.json"
+        return self.root / "evaluations" / model_digest / name
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How models are asked and marked: everything that an evaluation is named after, beside its benchmark."""
+        data = self.config.data
+        return {
+            "prompt_template": data.prompt_template,
+            "system_prompt": data.system_prompt,
+            "chat_template": data.chat_template,  # null: the model's own, which its digest covers
+            **self.config.evaluation.protocol.model_dump(mode="json"),
+        }
 
     @property
     def report(self) -> Path:
@@ -127,12 +137,12 @@ class RunDir:
         return _key("sources", sources, self._embedded())
 
     def data_key(self) -> str:
-        return _key("data", self.config.data.model_dump(mode="json"), self.config.seed, self.sources_key())
+        data = self.config.data.model_dump(mode="json", exclude={"chat_template"})  # which is in the base's tokenizer
+        return _key("data", data, self.config.seed, self.sources_key())
 
     def base_key(self) -> str:
-        return _key(
-            "base", self.config.policy.model_dump(mode="json", exclude={"lora"}), self._embedded(), self.data_key()
-        )
+        policy = self.config.policy.model_dump(mode="json", exclude={"lora"})
+        return _key("base", policy, self.config.data.chat_template, self._embedded(), self.data_key())
 
     def reward_model_key(self) -> str:
         reward = self.config.reward_model

@@ -161,6 +161,3 @@ class AlgorithmConfig(Section):
                 f"kl_estimator is {self.kl_estimator!r}, which is about the gradient: in the reward take k1, k2 or k3"
             )
         return self
-
-    def _is_set(self, name: str) -> bool:
-        return bool(getattr(self, name) != type(self).model_fields[name].default)

@@ -8,20 +8,23 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.section import Section
 from rl_core.manifest import sampled_digest
 
 PROBLEM = "{problem}"
+JINJA_MARKS = ("{{", "{%")
+AnswerFormat = Literal["boxed", "answer_tag", "thought"]
 
 
 class DatasetConfig(Section):
     """Where one data set comes from, and which of its columns are which."""
 
-    source: Literal["embedded", "hub", "path"] = Field(
-        description="embedded: made by the project itself; hub: a Hugging Face dataset; path: a local file or folder"
+    source: Literal["embedded", "hub", "path", "held_out"] = Field(
+        description="embedded: made by the project itself; hub: a Hugging Face dataset; path: a local file or folder; "
+        "held_out: of data.test alone, rows drawn out of data.train"
     )
     repo_id: str | None = Field(None, description="hub: OWNER/NAME of the dataset repository")
     revision: str = Field("main", description="hub: commit, tag or branch; the commit it resolves to is recorded")
@@ -31,6 +34,8 @@ class DatasetConfig(Section):
     answer_column: str = "answer"
     solution_column: str | None = Field("solution", description="null when the data set has none")
     max_rows: int | None = Field(None, ge=1, description="keep only the first rows; null keeps all")
+    fraction: float = Field(0.1, gt=0, lt=1, description="held_out: share of the training rows")
+    seed: int = Field(15, ge=0, description="held_out: which rows, as train_test_split of the package datasets draws")
 
     @model_validator(mode="after")
     def _source_has_its_address(self) -> Self:
@@ -38,6 +43,15 @@ class DatasetConfig(Section):
             raise ValueError("source: hub needs `repo_id` and `file`")
         if self.source == "path" and not self.path:
             raise ValueError("source: path needs `path`")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_said_in_vain(self) -> Self:
+        own = {"fraction", "seed"}
+        idle = set(type(self).model_fields) - own - {"source"} if self.source == "held_out" else own
+        for name in sorted(idle):
+            if self._is_set(name):
+                raise ValueError(f"{name} does nothing with source: {self.source}")
         return self
 
 
@@ -52,11 +66,34 @@ class DataConfig(Section):
     )
     system_prompt: str | None = Field(None, description="the system's turn; null sends none")
     chat_template: str | None = Field(
-        None, description="Jinja that makes a prompt of the turns, or a file with it; null: the model's own"
+        None,
+        description="Jinja that makes a prompt of the turns, or a file with it, which is read at once; null: the "
+        "model's own",
     )
     probe_problems: int = Field(
         128, ge=1, description="training problems set aside as the fixed probe: measured, never trained on"
     )
+
+    @model_validator(mode="after")
+    def _rows_are_held_out_of_train(self) -> Self:
+        if self.train.source == "held_out":
+            raise ValueError("train: source: held_out is for data.test, whose rows it draws out of data.train")
+        return self
+
+    @field_validator("chat_template")
+    @classmethod
+    def _template_is_read(cls, value: str | None) -> str | None:
+        """The text itself: so the recipe in a run's folder is whole, and another text is another recipe."""
+        if value is None or any(mark in value for mark in JINJA_MARKS):
+            return value
+        try:
+            return Path(value).expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise ValueError(
+                f"holds no Jinja ({' or '.join(JINJA_MARKS)}), and no file of that name can be read from {Path.cwd()} "
+                f"({reason})"
+            ) from None
 
     @model_validator(mode="after")
     def _template_holds_the_problem(self) -> Self:
@@ -77,8 +114,10 @@ class EmbeddedConfig(Section):
     num_key_value_heads: int = Field(2, ge=1)
     intermediate_size: int = Field(512, ge=16)
     context_tokens: int = Field(256, ge=64, description="the model's max_position_embeddings")
-    answer_format: Literal["boxed", "answer_tag", "thought"] = Field(
-        "boxed", description="how the base model answers: \\boxed{9}, <answer>9</answer>, or steps in <think> and a box"
+    answer_format: AnswerFormat = Field(
+        "boxed",
+        description="how problems are solved: steps and \\boxed{9}, steps and <answer>9</answer>, or steps in <think> "
+        "and a box behind them",
     )
     learning_rate: float = Field(3e-3, gt=0)
     batch_tokens: int = Field(2500, ge=256)

@@ -7,7 +7,7 @@ from rl_core.config import EmbeddedConfig
 from rl_core.data.parquet import load_problems
 from rl_core.data.prompt import prompt_messages
 from rl_core.manifest import locked, publishing, read_manifest
-from rl_core.models.settings import check_description, override_settings
+from rl_core.models.settings import check_description, override_settings, set_chat_template
 from rl_core.models.source import ModelFolder, find_model
 from rl_core.run_dir import RunDir, finished_part
 
@@ -31,6 +31,7 @@ def make_base_model(run: RunDir) -> None:
     with publishing(run.base, key=run.base_key(), source=policy.model_name) as folder:
         source.take_description(folder)
         override_settings(folder, policy.hf_config_overrides)
+        set_chat_template(folder, run.config.data.chat_template)
         check_description(folder, run.config)
         source.take_weights(folder)
 
@@ -63,6 +64,7 @@ def _warm_up(run: RunDir, embedded: EmbeddedConfig, directory: Path) -> None:
         embedded,
         lambda problem: prompt_messages(problem, run.config.data),
         held_out,
+        chat_template=run.config.data.chat_template,
         seed=run.config.seed,
         directory=directory,
     )

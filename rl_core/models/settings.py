@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
-from rl_core.manifest import read_json, write_json
+from rl_core.manifest import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 FIELD = "policy.hf_config_overrides"
+CHAT_TEMPLATE = "chat_template.jinja"
 # transformers reads the second in place of the first where a config.json has both.
 ROPE = {"rope_theta": "rope_parameters", "rope_scaling": "rope_parameters", "rope_parameters": "rope_scaling"}
 
@@ -42,6 +43,12 @@ def override_settings(folder: Path, overrides: dict[str, Any]) -> None:
     write_json(file, _merged(written, overrides))
 
 
+def set_chat_template(folder: Path, template: str | None) -> None:
+    """Write a chat template of the recipe's own (None: the model keeps its own) where the tokenizer is loaded from."""
+    if template is not None:
+        write_text(folder / CHAT_TEMPLATE, template)  # transformers takes it before one in tokenizer_config.json
+
+
 def check_description(folder: Path, config: RecipeConfig) -> None:
     """Refuse a model that transformers cannot load, or that the recipe cannot be run with.
 
@@ -49,6 +56,8 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
         MistakeError: the message says why.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoTokenizer
+
+    from rl_core.data.chat_template import check_turns
 
     model = f"policy.model_name is {config.policy.model_name!r}"
     settings = _load(folder)
@@ -64,8 +73,14 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     if tokenizer.chat_template is None:
         raise MistakeError(
             f"{model}: its tokenizer has no chat template, by which problems become prompts: take a model that has, or "
-            "a folder with the model and a chat_template.jinja"
+            f"a folder with the model and a {CHAT_TEMPLATE}, or give data.chat_template"
         )
+    own = f"the chat template of {config.policy.model_name}"
+    check_turns(
+        lambda turns: tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False),
+        config.data,
+        own if config.data.chat_template is None else "data.chat_template",
+    )
 
 
 def check_context(config: RecipeConfig, context: int | None) -> None:
