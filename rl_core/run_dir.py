@@ -156,7 +156,7 @@ class RunDir:
         own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
         shared = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
         if config.critic is not None:
-            shared.append(config.critic.model_dump(mode="json"))
+            shared.append(config.critic.identity())
         # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and
         # what is only measured or guarded.
         return _key("stage", own, config.seed, shared, before)

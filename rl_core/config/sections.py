@@ -181,6 +181,14 @@ class CriticConfig(Section):
     )
     warmup_steps: int = Field(0, ge=0, description="first steps of the first stage, in which the critic alone learns")
 
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides what this critic learns: its settings, and of a folder the content."""
+        identity = self.model_dump(mode="json")
+        folder = None if self.model_name is None else Path(self.model_name).expanduser()
+        if folder is not None and folder.is_dir():
+            identity["model_name"] = sampled_digest(folder)
+        return identity
+
 
 RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty", "reward_model"]
 
