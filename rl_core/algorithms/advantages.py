@@ -135,7 +135,7 @@ def whiten(values: torch.Tensor, *, count: float, total: float, total_of_squares
     mean = total / count
     squares = total_of_squares - count * mean**2
     centred = values.double() - mean
-    if count >= 2 and squares > SUM_ROUNDING * total_of_squares:
+    if squares > SUM_ROUNDING * total_of_squares:
         centred = centred * (squares / (count - 1) + WHITEN_EPSILON) ** -0.5
     return centred.to(values.dtype)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_core.algorithms.advantages import Baseline, Scale, group_relative
+from tests.rl_core.algorithms import oracles
 
 BASELINES: tuple[Baseline, ...] = ("group_mean", "leave_one_out")
 SCALES: tuple[Scale, ...] = ("group_std", "leave_one_out_std", "none", "informative_share")
@@ -133,6 +134,22 @@ def test_the_order_of_groups_and_of_responses_does_not_matter(
     columns = random.sample(range(values.shape[1]), values.shape[1])
     expected = group_relative(values, *choice)[rows][:, columns]
     torch.testing.assert_close(group_relative(values[rows][:, columns], *choice), expected, rtol=1e-6, atol=1e-6)
+
+
+# Quarters: where rewards differ at all, they differ by more than what counts as rounding.
+quarters = st.one_of(st.just(NAN), st.integers(-8, 8).map(lambda number: number / 4))
+groups_of_quarters = st.integers(1, 6).flatmap(
+    lambda size: st.lists(st.lists(quarters, min_size=size, max_size=size), min_size=1, max_size=6)
+)
+
+
+@given(groups_of_quarters, st.sampled_from([*CHOICES, *product(("none",), SCALES)]), st.floats(1, 5))
+def test_every_combination_is_the_one_written_out(
+    rewards: list[list[float]], choice: tuple[Baseline, Scale], cap: float
+) -> None:
+    result = group_relative(torch.tensor(rewards, dtype=torch.float64), *choice, max_informative_weight=cap)
+    for got, expected in zip(result.tolist(), oracles.group_advantages(rewards, *choice, cap), strict=True):
+        assert got == pytest.approx(expected, abs=ROUNDING)
 
 
 @given(groups, st.sampled_from(SCALES), st.integers(-5, 5))

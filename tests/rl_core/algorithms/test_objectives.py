@@ -125,6 +125,7 @@ def test_cispo_without_a_bound_from_below_takes_the_ratio_itself() -> None:
         (0.5, -2.0, 2 * math.log(0.8), True, 0.0),
         (1.9, -2.0, 2 * math.log(1.9), False, 2.0),
         (1.9, 0.0, 0.0, False, 0.0),
+        (0.5, 0.0, 0.0, False, 0.0),
     ],
 )
 def test_one_token_of_cpgd_worked_out_by_hand(
@@ -187,22 +188,16 @@ def test_epoch_weights_are_the_bounded_ratio_of_the_pass_before_and_one_at_first
     assert epoch_weights(old, old, clip_low=LOW, clip_high=HIGH).tolist() == [1.0] * 4
 
 
-def test_gspo_of_two_responses_by_hand() -> None:
-    # Ratios 2 and 1/2: their geometric mean is 1, and nothing is clipped. Ratios 1.5, 1.5: clipped at 1.3.
-    logprobs = torch.tensor([2.0, 0.5, 1.5, 1.5], dtype=torch.float64).log().requires_grad_()
-    loss, clipped = gspo(
-        logprobs,
-        torch.zeros(4).double(),
-        torch.full((4,), 2.0).double(),
-        torch.tensor([2, 2]),
-        clip_low=LOW,
-        clip_high=HIGH,
-    )
-    assert loss.tolist() == pytest.approx([-2, -2, -2.6, -2.6])
-    assert clipped.tolist() == [False, False, True, True]
+def test_gspo_of_four_responses_by_hand() -> None:
+    # Geometric means: of 2 and 1/2, 1; of 1.2 alone and of twice 1.2, 1.2; of twice 1.5, 1.5, which is clipped at 1.3.
+    logprobs = torch.tensor([2.0, 0.5, 1.2, 1.2, 1.2, 1.5, 1.5], dtype=torch.float64).log().requires_grad_()
+    old, advantages, lengths = torch.zeros(7).double(), torch.full((7,), 2.0).double(), torch.tensor([2, 1, 2, 2])
+    loss, clipped = gspo(logprobs, old, advantages, lengths, clip_low=LOW, clip_high=HIGH)
+    assert loss.tolist() == pytest.approx([-2, -2, -2.4, -2.4, -2.4, -2.6, -2.6])
+    assert clipped.tolist() == [False] * 5 + [True] * 2
     loss.sum().backward()
     assert logprobs.grad is not None
-    assert logprobs.grad.tolist() == pytest.approx([-2, -2, 0, 0])
+    assert logprobs.grad.tolist() == pytest.approx([-2, -2, -2.4, -2.4, -2.4, 0, 0])
 
 
 def test_gspo_bounds_a_bad_response_by_its_dual_clip() -> None:
