@@ -2,14 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
-from rl_core.config import load_config
+from rl_core.config import AlgorithmConfig, load_config
+from rl_core.config.algorithm import Aggregation, Baseline, KlEstimator, Objective
 from rl_core.metrics import METRICS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((PROJECT / "configs").glob("*.yaml"))
+ALGORITHMS = (PROJECT / "docs" / "algorithms.md").read_text(encoding="utf-8")
 GLOSSARY = (PROJECT / "docs" / "metrics.md").read_text(encoding="utf-8")
 DECISIONS = PROJECT / "docs" / "decisions"
 
@@ -22,6 +26,18 @@ def test_every_shipped_preset_loads_and_is_named_after_its_file(preset: Path) ->
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_shipped_preset_is_in_the_readme(preset: Path) -> None:
     assert f"configs/{preset.name}" in (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_settings_that_make_each_algorithm_load_and_every_objective_and_aggregation_is_among_them() -> None:
+    settings = [yaml.safe_load(cell) for cell in re.findall(r"^\|.*?\| `(\{.+?\})` \|", ALGORITHMS, re.MULTILINE)]
+    made = [AlgorithmConfig(**each) for each in settings]
+    assert {algorithm.objective for algorithm in made} == set(get_args(Objective))
+    assert {algorithm.aggregation for algorithm in made} == set(get_args(Aggregation))
+    assert {algorithm.baseline for algorithm in made} == set(get_args(Baseline))
+
+
+def test_every_estimator_of_the_divergence_is_in_the_table_of_algorithms() -> None:
+    assert set(re.findall(r"^\| `(k\d\+?)` \|", ALGORITHMS, re.MULTILINE)) == set(get_args(KlEstimator))
 
 
 def test_the_glossary_and_the_table_of_metrics_know_the_same_names() -> None:
