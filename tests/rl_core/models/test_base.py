@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rl_core.cache import CACHE_VARIABLE
 from rl_core.config import load_config
 from rl_core.data.parquet import PromptedProblem
 from rl_core.data.prepare import prepare_data
@@ -16,7 +17,7 @@ from rl_core.embedded import warm_up
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_manifest
-from rl_core.models.base import CACHE_VARIABLE, make_base_model
+from rl_core.models.base import make_base_model
 from rl_core.preflight import check_inputs
 from rl_core.rollout.collect import tokenize_prompts
 from rl_core.run_dir import RunDir

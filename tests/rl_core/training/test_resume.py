@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
+from rl_core.cache import CACHE_VARIABLE
 from rl_core.checkpoint.tensors import read_tensors
 from rl_core.config import load_config
 from rl_core.data.prepare import prepare_data
-from rl_core.models.base import CACHE_VARIABLE, make_base_model
+from rl_core.models.base import make_base_model
 from rl_core.run_dir import RunDir, StageDir
 
 REPOSITORY = Path(__file__).resolve().parents[3]
