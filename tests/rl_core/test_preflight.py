@@ -52,3 +52,19 @@ def test_a_stage_longer_than_the_context_of_a_local_model_is_told(tmp_path: Path
     with pytest.raises(MistakeError, match=r"stages\.2: 160 tokens .* 150"):
         check(tmp_path, model)
     check(tmp_path, model, "policy.hf_config_overrides.max_position_embeddings=160")
+
+
+def test_a_critics_folder_that_is_not_there_or_holds_no_model_is_told(tmp_path: Path) -> None:
+    critic = ("algorithm.baseline=critic", "algorithm.scale=none")
+    check(tmp_path, *critic, "critic={}")
+    for name in (str(tmp_path / "absent"), "owner/on-the-hub"):
+        with pytest.raises(MistakeError, match=rf"critic\.model_name is '{name}': no such folder"):
+            check(tmp_path, *critic, f"critic.model_name={name}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MistakeError, match=r"critic\.model_name is .*empty': the folder holds no readable config"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'empty'}")
+    own_model(tmp_path, 160)
+    check(tmp_path, *critic, f"critic.model_name={tmp_path / 'model'}")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    with pytest.raises(MistakeError, match=r"critic\.model_name is .*model': holds no model\.safetensors"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'model'}")
