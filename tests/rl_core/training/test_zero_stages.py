@@ -22,7 +22,6 @@ from tests.rl_core.training.zero_worker import (
     HANDOVERS,
     SAVED_AFTER,
     STEPS,
-    WAYS,
     ZERO_STAGES,
     Figures,
     continue_from,
