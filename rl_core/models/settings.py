@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FIELD = "policy.hf_config_overrides"
 CHAT_TEMPLATE = "chat_template.jinja"
+CRITIC_FIELD = "critic.model_name"
 # transformers reads the second in place of the first where a config.json has both.
 ROPE = {"rope_theta": "rope_parameters", "rope_scaling": "rope_parameters", "rope_parameters": "rope_scaling"}
 
@@ -66,6 +67,9 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
             f"{model}: of type {settings.model_type}, which transformers knows as no causal language model"
         )
     check_context(config, getattr(settings.get_text_config(), "max_position_embeddings", None))
+    if config.critic is not None:
+        own = config.critic.model_name
+        check_value_model(folder if own is None else Path(own).expanduser(), CRITIC_FIELD)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError, ImportError) as error:
@@ -83,6 +87,27 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     )
 
 
+def check_value_model(folder: Path, field: str) -> None:
+    """Refuse a model from which no critic can be made: transformers must know a token classifier of its kind.
+
+    Those of older families, which name their parts in ways of their own, are refused with the rest.
+
+    Raises:
+        MistakeError: the message names the kind.
+    """
+    from transformers import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+    from transformers.modeling_layers import GenericForTokenClassification
+
+    settings = _load(folder, field)
+    known = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+    if type(settings) not in known or not issubclass(known[type(settings)], GenericForTokenClassification):
+        raise MistakeError(
+            f"{field}: no critic can be made of {folder}, a model of type {settings.model_type}, for which "
+            "transformers has no token classifier of the usual build: take one that has, as those of Qwen, Llama and "
+            "Mistral, or a baseline without a critic"
+        )
+
+
 def check_context(config: RecipeConfig, context: int | None) -> None:
     """Refuse a stage that is longer than the model's context (None: the model has no limit)."""
     for index, stage in enumerate(config.stages):
@@ -94,17 +119,14 @@ def check_context(config: RecipeConfig, context: int | None) -> None:
             )
 
 
-def _load(folder: Path) -> "PreTrainedConfig":
+def _load(folder: Path, field: str = "policy.model_name, policy.hf_config_overrides") -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     # The classes that check the values raise errors of the hub's library and of their own, with no common base.
     try:
         return AutoConfig.from_pretrained(folder)
     except Exception as error:
-        raise MistakeError(
-            f"policy.model_name, policy.hf_config_overrides: transformers does not load this config.json: "
-            f"{_first_line(error)}"
-        ) from error
+        raise MistakeError(f"{field}: transformers does not load this config.json: {_first_line(error)}") from error
 
 
 def _merged(written: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -84,3 +84,19 @@ def test_a_chat_template_may_use_what_transformers_offers(tmp_path: Path) -> Non
         "{% generation %}{{ message['content'] | trim }}{% endgeneration %}\n{% endfor %}"
     )
     check(tmp_path, f"data.chat_template={tmp_path / 'template.jinja'}")
+
+
+def test_a_critics_folder_that_is_not_there_or_holds_no_model_is_told(tmp_path: Path) -> None:
+    critic = ("algorithm.baseline=critic", "algorithm.scale=none")
+    check(tmp_path, *critic, "critic={}")
+    for name in (str(tmp_path / "absent"), "owner/on-the-hub"):
+        with pytest.raises(MistakeError, match=rf"critic\.model_name is '{name}': no such folder"):
+            check(tmp_path, *critic, f"critic.model_name={name}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MistakeError, match=r"critic\.model_name is .*empty': the folder holds no readable config"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'empty'}")
+    own_model(tmp_path, 160)
+    check(tmp_path, *critic, f"critic.model_name={tmp_path / 'model'}")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    with pytest.raises(MistakeError, match=r"critic\.model_name is .*model': holds no model\.safetensors"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'model'}")

@@ -180,6 +180,21 @@ def test_a_stage_longer_than_the_models_context_is_refused_unless_the_context_is
     made(tmp_path / "longer", *settings, "policy.hf_config_overrides.max_position_embeddings=201")
 
 
+def test_a_model_of_which_no_critic_can_be_made_is_refused_before_its_weights_are_taken(
+    tmp_path: Path, own_model: Path
+) -> None:
+    critic = ("algorithm.baseline=critic", "algorithm.scale=none")
+    other = tmp_path / "opt"
+    shutil.copytree(own_model, other)
+    (other / "config.json").write_text(json.dumps({"model_type": "opt", "max_position_embeddings": 200}))
+    with pytest.raises(MistakeError, match=r"critic\.model_name: no critic can be made of .* of type opt"):
+        made(tmp_path / "run", f"policy.model_name={other}", *critic, "critic={}")
+    assert not (tmp_path / "run" / "base").exists()
+    with pytest.raises(MistakeError, match=r"critic\.model_name: no critic can be made of .*/opt, a model of type opt"):
+        made(tmp_path / "run", f"policy.model_name={own_model}", *critic, f"critic.model_name={other}")
+    made(tmp_path / "run", f"policy.model_name={own_model}", *critic, "critic={}")
+
+
 @pytest.mark.parametrize(
     ("absent", "expected"),
     [

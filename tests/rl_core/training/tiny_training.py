@@ -1,12 +1,17 @@
 """A few updates of a small policy on fixed responses: what the tests of the trainer have in common."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 
 from rl_core.config import AlgorithmConfig
-from rl_core.config.sections import LoraConfig, OptimizerConfig, TrainingConfig
+from rl_core.config.sections import CriticConfig, LoraConfig, OptimizerConfig, PolicyConfig, TrainingConfig
+from rl_core.models.token_values import load_token_values
 from rl_core.rollout.collect import Rollout
+from rl_core.training.critic import Critic
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
@@ -29,6 +34,7 @@ ALGORITHM = AlgorithmConfig(minibatch_sequences=6, epochs=2, clip_low=0.9, clip_
 UPDATES_OF_A_STEP = 4
 NORMALIZER_TOKENS = 20
 CUT_OFF = (1, 8)  # responses that the limit cut off
+VALUE_CLIP = 0.5
 
 
 def policy(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -64,9 +70,30 @@ def new_learner(
     lora: LoraConfig | None = None,
 ) -> Learner:
     """A fresh policy under DeepSpeed. Under ZeRO-3 every parameter is split, however small."""
+    return Learner(policy(seed=seed, dtype=dtype), _training(zero_stage), optimizer, world, lora=lora)
+
+
+def _training(zero_stage: int) -> TrainingConfig:
     split = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if zero_stage == 3 else {}
-    training = TrainingConfig(zero_stage=zero_stage, deepspeed=split)
-    return Learner(policy(seed=seed, dtype=dtype), training, optimizer, world, lora=lora)
+    return TrainingConfig(zero_stage=zero_stage, deepspeed=split)
+
+
+def new_critic(
+    world: World,
+    zero_stage: int,
+    *,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    config: CriticConfig = CriticConfig(optimizer=OptimizerConfig(learning_rate=1e-2), value_clip=VALUE_CLIP),  # noqa: B008 - frozen
+    seed: int = 0,
+) -> Critic:
+    """A critic with the policy's weights below a head that says something, which a new one does not."""
+    with TemporaryDirectory() as folder:
+        policy(seed=seed).save_pretrained(folder)
+        torch.manual_seed(seed)
+        settings = PolicyConfig(model_name="tiny", dtype=dtype)
+        values = load_token_values(Path(folder), settings, world.device, lora=config.lora)
+    torch.nn.init.normal_(values.token_classifier.score.weight)
+    return Critic(values, _training(zero_stage), config, world)
 
 
 def first_policy() -> torch.nn.Module:
