@@ -71,7 +71,9 @@ def _prepare(run: RunDir, _: argparse.Namespace) -> None:
 
 def _warm_up(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.models.base import make_base_model
+    from rl_core.models.reward_source import take_reward_model
 
+    take_reward_model(run)
     make_base_model(run)
 
 
@@ -107,7 +109,7 @@ def _report(run: RunDir, _: argparse.Namespace) -> None:
 STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     "download": (_download, "fetch the data sets, and record which revision"),
     "prepare": (_prepare, "turn them into parquet; downloads first where that is not done"),
-    "warm-up": (_warm_up, "make, or fetch, the model that the first stage starts from"),
+    "warm-up": (_warm_up, "make, or fetch, the model that the first stage starts from, and a reward model"),
     "train": (_train, "train one stage (--stage N); continues from its last checkpoint"),
     "convert": (_convert, "convert a stage's last checkpoint to Hugging Face format, verified"),
     "evaluate": (_evaluate, "evaluate a stage's model (--stage N), or the base model"),

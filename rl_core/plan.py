@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rl_core.manifest import MANIFEST, digest_of, read_json, read_manifest
+from rl_core.models.reward_source import fetched_reward_model
 from rl_core.run_dir import PART_VERSION, RunDir
 
 State = Literal["done", "under way", "to do", "other recipe"]
@@ -40,7 +41,7 @@ class Part:
 
 def all_parts(run: RunDir) -> list[Part]:
     """Every part of the run, in the order in which the recipe makes them."""
-    parts = [sources_part(run), data_part(run), base_part(run), evaluation_part(run, None)]
+    parts = [sources_part(run), data_part(run), *reward_model_parts(run), base_part(run), evaluation_part(run, None)]
     for index in range(len(run.config.stages)):
         parts += [training_part(run, index), hf_part(run, index), evaluation_part(run, index)]
     return [*parts, report_part(run, parts)]
@@ -56,6 +57,13 @@ def data_part(run: RunDir) -> Part:
 
 def base_part(run: RunDir) -> Part:
     return _folder("base model", run.base, run.base_key())
+
+
+def reward_model_parts(run: RunDir) -> list[Part]:
+    """The learned reward model, in a list; none where the recipe has none, or one that is read where it is."""
+    if fetched_reward_model(run.config) is None:
+        return []
+    return [_folder("reward model", run.reward_model, run.reward_model_key())]
 
 
 def training_part(run: RunDir, index: int) -> Part:

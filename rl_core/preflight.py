@@ -6,7 +6,9 @@ What is on a hub is looked at by the stage that fetches it. Called by the comman
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
+from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
+from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
 from rl_core.plan import DONE, base_part, sources_part
@@ -17,8 +19,8 @@ def check_inputs(run: RunDir) -> None:
     """Look at the rewards and the chat template, and at the local data sets and model that are not taken in yet.
 
     Raises:
-        MistakeError: a file is missing, empty or unreadable, a reward's options or a function of the user's own are
-            wrong, the chat template renders no problem, or a stage is longer than the model's context.
+        MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
+            reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
     """
     _check_rewards(run.config)
     if run.config.data.chat_template is not None:
@@ -29,12 +31,14 @@ def check_inputs(run: RunDir) -> None:
         _check_data(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
+    _check_critic(run.config)
 
 
 def _check_rewards(config: RecipeConfig) -> None:
     from rl_core.rewards import Scorer
 
     Scorer(config.rewards)
+    check_reward_folder(config)
 
 
 def _check_data(config: RecipeConfig) -> None:
@@ -57,3 +61,16 @@ def _check_model(config: RecipeConfig) -> None:
     settings = {**read_json(folder / "config.json"), **config.policy.hf_config_overrides}
     context = settings.get("max_position_embeddings")
     check_context(config, context if isinstance(context, int) else None)
+
+
+def _check_critic(config: RecipeConfig) -> None:
+    if config.critic is None or config.critic.model_name is None:
+        return
+    field = "critic.model_name"
+    folder = model_folder(config.critic.model_name, field)
+    if folder is None:
+        raise MistakeError(
+            f"{field} is {config.critic.model_name!r}: no such folder (from {Path.cwd()}); null takes the model "
+            "that the policy starts from"
+        )
+    ModelFolder(folder, field).check()

@@ -5,6 +5,7 @@
       sources/                           what was downloaded, from where, at which commit; manifest.json
       data/{train,test,probe}.parquet    manifest.json
       base/                              the first policy as a Hugging Face folder; manifest.json
+      reward_model/                      the learned reward model, where it is one of a hub; manifest.json
       stages/<n>-<name>/
         metrics.jsonl                    one line per step
         rollouts/step_000010.parquet     sampled responses with their rewards
@@ -28,7 +29,7 @@ from rl_core.errors import MistakeError
 from rl_core.manifest import digest_of, read_manifest
 
 # Raise when a change of the code changes what a part contains, so that finished parts are made again.
-PART_VERSION = {"sources": 1, "data": 2, "base": 2, "stage": 1, "hf": 1, "evaluation": 1}
+PART_VERSION = {"sources": 1, "data": 2, "base": 2, "reward_model": 1, "stage": 2, "hf": 1, "evaluation": 1}
 # Settings of `rollout` that lay the work out on devices.
 LAYOUT_OF_ROLLOUT: dict[str, Any] = {
     "max_concurrent_sequences": True,
@@ -97,6 +98,10 @@ class RunDir:
     def base(self) -> Path:
         return self.root / "base"
 
+    @property
+    def reward_model(self) -> Path:
+        return self.root / "reward_model"
+
     def stage(self, index: int) -> StageDir:
         """Stage `index` (0 is the first); folders count from 1."""
         return StageDir(self.root / "stages" / f"{index + 1}-{self.config.stages[index].name}")
@@ -139,12 +144,19 @@ class RunDir:
         policy = self.config.policy.model_dump(mode="json", exclude={"lora"})
         return _key("base", policy, self.config.data.chat_template, self._embedded(), self.data_key())
 
+    def reward_model_key(self) -> str:
+        reward = self.config.reward_model
+        assert reward is not None, "asked only where there is one"
+        return _key("reward_model", reward.kwargs["model"], reward.revision)
+
     def stage_key(self, index: int) -> str:
         """Of the training of a stage: its own settings and what it starts from."""
         before = self.hf_key(index - 1) if index else self.base_key()
         config = self.config
         own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
         shared = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
+        if config.critic is not None:
+            shared.append(config.critic.identity())
         # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and
         # what is only measured or guarded.
         return _key("stage", own, config.seed, shared, before)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 FinishReason = Literal["stop", "length"]
+Message = dict[str, str]  # of a chat: role and content
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Problem:
     problem: str
     answer: str
     prompt_ids: tuple[int, ...]
+    messages: tuple[Message, ...] = ()  # the prompt before it was tokenized, for rewards that read it
 
 
 @dataclass(frozen=True, slots=True)

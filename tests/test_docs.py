@@ -2,16 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from rl_core.config import load_config
+from rl_core.config import AlgorithmConfig, load_config
+from rl_core.config.algorithm import Aggregation, Baseline, KlEstimator, Objective
 from rl_core.metrics import METRICS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((PROJECT / "configs").glob("*.yaml"))
+ALGORITHMS = (PROJECT / "docs" / "algorithms.md").read_text(encoding="utf-8")
 GLOSSARY = (PROJECT / "docs" / "metrics.md").read_text(encoding="utf-8")
 SOURCES = (PROJECT / "docs" / "presets.md").read_text(encoding="utf-8")
 FROM_SOURCES = [preset for preset in PRESETS if preset.stem != "embedded"]  # whose numbers are the project's own
@@ -34,6 +36,18 @@ def test_what_is_said_of_a_presets_numbers_is_what_it_sets(preset: Path) -> None
     rows = numbers_of(preset.stem)
     assert len(rows) > 20
     assert {field: value_of(config, field) for field in rows} == rows
+
+
+def test_the_settings_that_make_each_algorithm_load_and_every_objective_and_aggregation_is_among_them() -> None:
+    settings = [yaml.safe_load(cell) for cell in re.findall(r"^\|.*?\| `(\{.+?\})` \|", ALGORITHMS, re.MULTILINE)]
+    made = [AlgorithmConfig(**each) for each in settings]
+    assert {algorithm.objective for algorithm in made} == set(get_args(Objective))
+    assert {algorithm.aggregation for algorithm in made} == set(get_args(Aggregation))
+    assert {algorithm.baseline for algorithm in made} == set(get_args(Baseline))
+
+
+def test_every_estimator_of_the_divergence_is_in_the_table_of_algorithms() -> None:
+    assert set(re.findall(r"^\| `(k\d\+?)` \|", ALGORITHMS, re.MULTILINE)) == set(get_args(KlEstimator))
 
 
 def test_the_glossary_and_the_table_of_metrics_know_the_same_names() -> None:

@@ -67,7 +67,7 @@ class AlgorithmConfig(Section):
     gae_lambda: float = Field(1.0, ge=0, le=1, description="lambda of baseline: critic; 1 is return minus value")
 
     objective: Objective = "clipped_surrogate"
-    clip_low: float = Field(0.2, ge=0, lt=1)
+    clip_low: float = Field(0.2, ge=0, le=1)
     clip_high: float = Field(0.2, ge=0)
     dual_clip: float | None = Field(None, gt=1, description="bound on the ratio where the advantage is negative")
     clip_tightness: float | None = Field(
@@ -145,6 +145,8 @@ class AlgorithmConfig(Section):
     def _objective_has_its_options(self) -> Self:
         if self.dual_clip is not None and self.objective not in ("clipped_surrogate", "gspo"):
             raise ValueError(f"dual_clip does nothing with objective {self.objective!r}")
+        if self.objective == "cpgd" and self.clip_low == 1:
+            raise ValueError("clip_low is 1: objective cpgd clips the log-ratio at ln(1 - clip_low); take less than 1")
         for name in ("clip_tightness", "drift_coefficient", "max_drift"):
             if self.objective != "cpgd" and self._is_set(name):
                 raise ValueError(f"{name} does nothing without objective: cpgd")

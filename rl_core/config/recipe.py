@@ -49,6 +49,11 @@ class RecipeConfig(Section):
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
 
+    @property
+    def reward_model(self) -> RewardConfig | None:
+        """The learned reward model among the rewards, if there is one."""
+        return next((reward for reward in self.rewards if reward.is_reward_model), None)
+
     @model_validator(mode="before")
     @classmethod
     def _stages_inherit(cls, values: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.section import Section
+from rl_core.manifest import sampled_digest
 
 PROBLEM = "{problem}"
 JINJA_MARKS = ("{{", "{%")
@@ -180,8 +181,16 @@ class CriticConfig(Section):
     )
     warmup_steps: int = Field(0, ge=0, description="first steps of the first stage, in which the critic alone learns")
 
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides what this critic learns: its settings, and of a folder the content."""
+        identity = self.model_dump(mode="json")
+        folder = None if self.model_name is None else Path(self.model_name).expanduser()
+        if folder is not None and folder.is_dir():
+            identity["model_name"] = sampled_digest(folder)
+        return identity
 
-RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty"]
+
+RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty", "reward_model"]
 
 
 class RewardConfig(Section):
@@ -209,13 +218,30 @@ class RewardConfig(Section):
             raise ValueError("function does nothing without `file`")
         if re.fullmatch(r"\w+", self.name) is None or self.name == "mean":
             raise ValueError(f"name is {self.name!r}: letters, digits and _ only, and not `mean`")
+        if self.is_reward_model and not (isinstance(self.kwargs.get("model"), str) and self.kwargs["model"]):
+            raise ValueError("reward_model needs kwargs.model: a folder, or a name on the hub")
         return self
 
+    @property
+    def is_reward_model(self) -> bool:
+        """Whether this is the learned reward model, and not a function of the user's own of that name."""
+        return self.name == "reward_model" and self.file is None
+
+    @property
+    def revision(self) -> str:
+        """Of the reward model, where it is on a hub."""
+        return str(self.kwargs.get("revision", "main"))
+
     def identity(self) -> dict[str, Any]:
-        """Everything that decides what this reward gives: its settings, and of a file the content."""
+        """Everything that decides what this reward gives: its settings, and of a file or a folder the content."""
         identity: dict[str, Any] = {"name": self.name, "weight": self.weight}
-        if self.kwargs:
-            identity["kwargs"] = self.kwargs
+        kwargs = dict(self.kwargs)
+        if self.is_reward_model:
+            kwargs.pop("batch_tokens", None)  # lays work out on the device, and decides nothing
+            folder = Path(kwargs["model"]).expanduser()
+            kwargs |= {"model": sampled_digest(folder)} if folder.is_dir() else {"revision": self.revision}
+        if kwargs:
+            identity["kwargs"] = kwargs
         if self.file is not None:
             content = Path(self.file).read_bytes() if Path(self.file).is_file() else b""
             identity |= {"function": self.function, "file": sha256(content).hexdigest()}
@@ -363,5 +389,12 @@ class StageConfig(Section):
             raise ValueError(
                 f"algorithm.minibatch_sequences is {self.algorithm.minibatch_sequences}, which does not divide "
                 f"rollout.num_prompts x rollout.num_samples = {batch}"
+            )
+        samples, by_prompt = self.rollout.num_samples, self.algorithm.aggregation == "prompt_mean_token_mean"
+        if by_prompt and self.algorithm.minibatch_sequences % samples:
+            raise ValueError(
+                "algorithm.aggregation is 'prompt_mean_token_mean', for which all responses to a prompt belong into "
+                f"one update: algorithm.minibatch_sequences ({self.algorithm.minibatch_sequences}) must be a "
+                f"multiple of rollout.num_samples ({samples})"
             )
         return self

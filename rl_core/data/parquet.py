@@ -15,6 +15,7 @@ from rl_core.data.prompt import prompt_messages
 from rl_core.data.rows import Row
 from rl_core.errors import MistakeError
 from rl_core.manifest import digest_of
+from rl_core.types import Message
 
 SCHEMA = pa.schema(
     [
@@ -37,7 +38,7 @@ class PromptedProblem:
     index: int  # row in the parquet file
     problem: str
     answer: str
-    messages: tuple[dict[str, str], ...]  # role and content
+    messages: tuple[Message, ...]
 
 
 def write_problems(file: Path, rows: Sequence[Row], *, split: str, data_source: str, data: DataConfig) -> None:

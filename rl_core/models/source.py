@@ -19,6 +19,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # which of several files holds which tensor
 DESCRIPTION = ("*.json", "*.jinja", "*.txt", "*.model")
+POLICY_REVISION = "policy.revision"
 ORIGIN = "source.json"  # in the folder of a fetched model: which commit of which repository it is
 
 
@@ -59,10 +60,10 @@ class HubModel:
     `rl_core.hub.explain` says.
     """
 
-    def __init__(self, name: str, revision: str, field: str) -> None:
+    def __init__(self, name: str, revision: str, field: str, revision_field: str) -> None:
         from rl_core.hub import HUB_ERRORS, HubRepository, explain, resolve_commit
 
-        self._repository = HubRepository("model", name, revision, field, "policy.revision")
+        self._repository = HubRepository("model", name, revision, field, revision_field)
         try:
             self._commit = resolve_commit(self._repository, CONFIG)
         except HUB_ERRORS as error:
@@ -109,12 +110,12 @@ class HubModel:
 class ModelScopeModel:
     """A model on ModelScope, at the commit that its revision stands for when this object is made."""
 
-    def __init__(self, name: str, revision: str, field: str) -> None:
+    def __init__(self, name: str, revision: str, field: str, revision_field: str) -> None:
         from rl_core.modelscope import ModelScopeRepository
 
         cache = cache_folder("modelscope")
         self._field = field
-        self._repository = ModelScopeRepository(name, revision, cache, field=field, revision_field="policy.revision")
+        self._repository = ModelScopeRepository(name, revision, cache, field=field, revision_field=revision_field)
         self._files = {file.name: file for file in self._repository.listing.files}
         if CONFIG not in self._files:
             raise MistakeError(_no_config(field, name, revision))
@@ -147,7 +148,7 @@ def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelF
     if folder is not None:
         return ModelFolder(folder, field)
     hub = ModelScopeModel if policy.hub == "modelscope" else HubModel
-    return hub(policy.model_name, policy.revision, field)
+    return hub(policy.model_name, policy.revision, field, POLICY_REVISION)
 
 
 def model_folder(name: str, field: str) -> Path | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rl_core.rewards.answers import THOUGHT_OPENS
+from rl_core.types import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Sample:
     num_tokens: int | None = None  # of the response; None where nobody counted
     max_tokens: int | None = None  # that it was allowed
     thought_open: bool = False  # the prompt ends inside a thought that its template opened
+    messages: tuple[Message, ...] = ()  # of the prompt; none where nobody gave them
 
     @property
     def graded(self) -> str:

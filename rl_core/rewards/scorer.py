@@ -15,10 +15,11 @@ from rl_core.rewards.deepscaler import deepscaler
 from rl_core.rewards.grading import pool
 from rl_core.rewards.math_verify import math_verify
 from rl_core.rewards.overlong import overlong_penalty
+from rl_core.rewards.reward_model import load_judge, reward_model
 from rl_core.rewards.sample import Sample
 from rl_core.rewards.shaped import shaped
 from rl_core.rewards.user import UserReward
-from rl_core.types import Score
+from rl_core.types import Message, Score
 
 RewardFunction = Callable[[Sequence[Sample]], list[float | None]]
 """One value per sample, in order; None where the sample could not be scored."""
@@ -30,6 +31,7 @@ REWARDS: dict[str, Callable[..., list[float | None]]] = {
     "answer_tag": answer_tag,
     "shaped": shaped,
     "overlong_penalty": overlong_penalty,
+    "reward_model": reward_model,
 }
 GRADED = frozenset(("deepscaler", "math_verify", "answer_tag", "shaped"))  # rewards that may ask the slow path
 BOX_ONLY = frozenset(("boxed", "deepscaler"))  # rewards that do not look at <answer> tags
@@ -47,12 +49,15 @@ class Scorer:
         if len(set(names)) < len(names):
             raise MistakeError(f"rewards: two have the same name: {', '.join(names)}; give one of them another `name`")
         self._extract = extract_answer if BOX_ONLY.issuperset(names) else final_answer
+        self._judges = [reward.kwargs["model"] for reward in rewards if reward.is_reward_model]
         self._rewards = [(reward.name, reward.weight, load_reward(reward)) for reward in rewards]
 
     def warm_up(self) -> None:
-        """Start what the rewards will ask beside this process, without waiting for it."""
+        """Start what the rewards will ask beside this process, without waiting for it; load a reward model."""
         if GRADED.intersection(name for name, _, _ in self._rewards):
             pool.warm_up()
+        for folder in self._judges:
+            load_judge(folder)
 
     def score(
         self,
@@ -62,6 +67,7 @@ class Scorer:
         num_tokens: Sequence[int] | None = None,
         max_tokens: Sequence[int] | None = None,
         thought_open: Sequence[bool] | None = None,
+        messages: Sequence[Sequence[Message]] | None = None,
     ) -> list[Score]:
         """The scores of responses, in their order.
 
@@ -73,10 +79,12 @@ class Scorer:
             truncated: whether each was cut off by the limit on tokens.
             num_tokens, max_tokens: of each response, and its limit; for rewards that look at lengths.
             thought_open: whether each prompt ends inside a thought; without it, none does.
+            messages: of each prompt; for a reward model.
         """
         unknown = [None] * len(responses)
-        thoughts = [False] * len(responses) if thought_open is None else thought_open
-        columns = (responses, golds, truncated, num_tokens or unknown, max_tokens or unknown, thoughts)
+        thoughts = thought_open or [False] * len(responses)
+        prompts = map(tuple, messages or [()] * len(responses))
+        columns = (responses, golds, truncated, num_tokens or unknown, max_tokens or unknown, thoughts, prompts)
         samples = [Sample(*values) for values in zip(*columns, strict=True)]
         values = {name: function(samples) for name, _, function in self._rewards}
         return [
@@ -106,4 +114,7 @@ def load_reward(reward: RewardConfig) -> RewardFunction:
             TypeAdapter(options[name].annotation).validate_python(value, strict=True)
         except ValidationError as problem:
             raise MistakeError(f"rewards: {reward.name}: {name} is {value!r}: {problem.errors()[0]['msg']}") from None
+    missing = [name for name, option in options.items() if option.default is option.empty and name not in reward.kwargs]
+    if missing:
+        raise MistakeError(f"rewards: {reward.name} needs the option `{missing[0]}`")
     return partial(function, **reward.kwargs)

@@ -71,6 +71,7 @@ def tokenize_prompts(
             problem.problem,
             problem.answer,
             tuple(tokenizer.apply_chat_template(list(problem.messages), add_generation_prompt=True, return_dict=False)),
+            problem.messages,
         )
         for problem in problems
     ]
@@ -123,6 +124,7 @@ class Collector:
             [len(completion.token_ids) for completion in completions],
             [limits.response_tokens(problem) for problem, _ in own],
             [self._opens_thought(problem) for problem, _ in own],
+            [problem.messages for problem, _ in own],
         )
         scored = time.perf_counter()
         rollouts = [

@@ -11,6 +11,7 @@ from rl_core.config import RecipeConfig, dump_config
 from rl_core.environment import has_accelerator
 from rl_core.errors import EXIT_GUARD, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
 from rl_core.manifest import write_text
+from rl_core.models.reward_source import fetched_reward_model
 from rl_core.process_guard import PARENT_VARIABLE
 from rl_core.rollout.choose import check_engines
 from rl_core.run_dir import RunDir, finished_part
@@ -57,6 +58,8 @@ def num_processes(config: RecipeConfig) -> int:
 def _require_inputs(run: RunDir, index: int) -> None:
     if finished_part(run.data, run.data_key()) is None:
         raise MistakeError(f"{run.data} does not hold this recipe's data: run `python -m rl_core prepare` first")
+    if fetched_reward_model(run.config) and finished_part(run.reward_model, run.reward_model_key()) is None:
+        raise MistakeError(f"{run.reward_model} does not hold the reward model: run `python -m rl_core warm-up` first")
     start, key = first_policy(run, index), run.hf_key(index - 1) if index else run.base_key()
     if finished_part(start, key) is None:
         command = "warm-up" if index == 0 else f"convert --stage {index - 1}"

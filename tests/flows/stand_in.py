@@ -14,7 +14,15 @@ from pathlib import Path
 
 from rl_core.config import load_config
 from rl_core.manifest import publishing, read_manifest, write_json
-from rl_core.plan import DONE, base_part, evaluation_part, hf_part, newest_checkpoint, training_part
+from rl_core.plan import (
+    DONE,
+    base_part,
+    evaluation_part,
+    hf_part,
+    newest_checkpoint,
+    reward_model_parts,
+    training_part,
+)
 from rl_core.process_guard import guard_process
 from rl_core.progress import Progress
 from rl_core.run_dir import RunDir
@@ -42,6 +50,8 @@ def main() -> int:
         record(run, "report")
         run.report.write_text("# Report\n")
     else:
+        for part in reward_model_parts(run) if options.work == "warm-up" else []:
+            fill(run, part.path, part.key, part.name, None)
         folders = {
             "download": (run.sources, run.sources_key),
             "prepare": (run.data, run.data_key),

@@ -67,6 +67,19 @@ def test_an_output_that_vanished_is_made_again_and_nothing_else(
     assert calls() == ["prepare", "convert 0", "report"]
 
 
+def test_a_reward_model_of_the_hub_is_fetched_with_the_first_policy_and_again_when_it_vanished(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    learned = {"name": "reward_model", "kwargs": {"model": "org/judge"}}
+    judged = check_config({**recipe.model_dump(mode="json"), "rewards": [learned]}, origin="the test")
+    run_flow(judged, run_dir)
+    assert calls() == [*EVERYTHING[:2], "reward model", *EVERYTHING[2:]]
+    shutil.rmtree(RunDir(run_dir, judged).reward_model)
+
+    run_flow(judged, run_dir)
+    assert calls() == ["reward model", "report"]
+
+
 def test_parts_made_without_prefect_are_recognised(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from rl_core.manifest import (
     publishing,
     read_json,
     read_manifest,
+    sampled_digest,
     write_json,
     write_manifest,
     write_text,
@@ -52,6 +53,30 @@ def test_a_published_folder_has_a_manifest_of_its_files(tmp_path: Path) -> None:
         ("sub/b.txt", 2, file_digest(folder / "sub" / "b.txt")),
     ]
     assert names(folder.parent) == ["part"]
+
+
+def test_a_sampled_digest_sees_names_sizes_and_changes_all_over_a_large_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4 * 4096  # 4 MiB, of which 1 MiB is read
+    (tmp_path / "large").write_bytes(content)
+    (tmp_path / "small").write_bytes(b"a")
+    seen = [sampled_digest(tmp_path)]
+    for name, written in [
+        ("small", b"b"),
+        ("large", content[:-1] + b"x"),
+        ("large", b"x" + content[1:]),
+        ("large", content + b"x"),
+        ("large", bytes(byte ^ 1 for byte in content[: 1 << 16]) + content[1 << 16 :]),
+        ("other", b""),
+    ]:
+        (tmp_path / name).write_bytes(written)
+        seen.append(sampled_digest(tmp_path))
+    assert len(set(seen)) == 7
+    (tmp_path / "other").unlink()
+    (tmp_path / "large").write_bytes(content)
+    (tmp_path / "small").write_bytes(b"a")
+    (tmp_path / ".hidden").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    assert sampled_digest(tmp_path) == seen[0]
 
 
 def test_the_digest_is_of_the_content_alone(tmp_path: Path) -> None:

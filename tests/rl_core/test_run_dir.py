@@ -28,6 +28,7 @@ TABLE: dict[str, set[str]] = {
     "policy.dtype=auto": FROM_BASE,
     "policy.hf_config_overrides={a: 1}": FROM_BASE,
     "rewards=[{name: boxed, weight: 2.0}]": FROM_STAGE_0,
+    "rewards=[{name: reward_model, kwargs: {model: org/judge}}]": FROM_STAGE_0,
     "rollout.temperature=0.9": FROM_STAGE_0,
     "algorithm.clip_high=0.28": FROM_STAGE_0,
     "algorithm.old_logprobs=sampler": FROM_STAGE_0,

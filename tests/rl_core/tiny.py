@@ -12,6 +12,7 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2ForSequenceClassification,
 )
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -49,6 +50,26 @@ def tiny_qwen2(
         pad_token_id=0,
     )
     return _ready(Qwen2ForCausalLM(config))
+
+
+def tiny_reward_model(
+    *, vocabulary: int = VOCABULARY, num_labels: int = 1, pad_token_id: int | None = 0, context_tokens: int = 128
+) -> Qwen2ForSequenceClassification:
+    """Two layers of Qwen2 with a head that gives scores."""
+    torch.manual_seed(3)
+    config = Qwen2Config(
+        vocab_size=vocabulary,
+        hidden_size=24,
+        intermediate_size=37,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context_tokens,
+        initializer_range=INITIALIZER_RANGE,
+        num_labels=num_labels,
+        pad_token_id=pad_token_id,
+    )
+    return Qwen2ForSequenceClassification(config).eval()
 
 
 def tiny_llama(*, seed: int = 0) -> LlamaForCausalLM:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,13 @@ PROJECT = Path(__file__).resolve().parents[3]
 ANSWERS = PROJECT.parent / "shared" / "data" / "answers"
 
 
-def grade(*arguments: str, response: str = "") -> "subprocess.CompletedProcess[str]":
+def grade(*arguments: str, response: str | bytes = "", **more: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "rl_core", "grade", *arguments]
-    return subprocess.run(command, input=response, capture_output=True, text=True, cwd=PROJECT, check=False)
+    given = response if isinstance(response, bytes) else response.encode()
+    done = subprocess.run(
+        command, input=given, capture_output=True, cwd=PROJECT, env={**os.environ, **more}, check=False
+    )
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_one_response_is_graded_and_the_verdict_explained():
@@ -44,15 +49,50 @@ def test_a_file_is_graded_line_by_line_in_order(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "line 1 is not JSON"), ('{"response": "a"}', "line 1 needs `response` and `gold`")],
+    [
+        (b"{", "line 1 is not JSON"),
+        (b'{"response": "a"}', "line 1 needs `response` and `gold`"),
+        (b'{"response": "a", "gold": 1}', "both text"),
+        (b'\n{"response": "a", "gold": "1"}\n\x97\x00', "line 3 is not JSON"),
+        (b"[" * 100_000, "line 1 is not JSON"),
+    ],
 )
-def test_a_file_that_cannot_be_graded_is_a_mistake(tmp_path: Path, content: str, message: str):
+def test_a_file_that_cannot_be_graded_is_a_mistake(tmp_path: Path, content: bytes, message: str):
     file = tmp_path / "bad.jsonl"
-    file.write_text(content)
+    file.write_bytes(content)
     done = grade("--jsonl", str(file))
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_hold_any_character(tmp_path: Path):
+    file = tmp_path / "odd.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"response": "\\\\boxed{1\\ud800}", "gold": "1"}\n')
+    done = grade("--jsonl", str(file), PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["extracted"] == "1\ud800"
+
+
+def test_a_response_that_is_no_text_is_a_mistake_and_a_terminal_that_lacks_a_character_is_none():
+    done = grade("--gold", "1", response=b"\x97\x00")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not UTF-8" in done.stderr
+    done = grade("--gold", "é", response="\\boxed{é}", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout.splitlines()[2]) == (0, "read as    \\xe9"), done.stderr
+
+
+def test_whoever_reads_the_verdicts_may_stop_early(tmp_path: Path):
+    file = tmp_path / "responses.jsonl"
+    file.write_text((json.dumps({"response": "\\boxed{1}", "gold": "1"}) + "\n") * 3000)
+    command = [sys.executable, "-m", "rl_core", "grade", "--jsonl", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert json.loads(process.stdout.readline())["correct"] is True
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
 
 
 def test_a_missing_file_is_a_mistake(tmp_path: Path):

@@ -122,12 +122,28 @@ def test_a_response_cut_off_in_a_thought_that_the_template_opened_earns_nothing(
     assert (found.response, found.score.reward) == ("so \\boxed{3}", reward)
 
 
+def test_rewards_are_given_the_prompts_and_whether_a_thought_was_opened_in_them(engine: TransformersEngine) -> None:
+    class Watched(Scorer):
+        def score(self, *arguments: Any, **named: Any) -> list[Score]:
+            asked.append(arguments)
+            return super().score(*arguments, **named)
+
+    asked: list[tuple[Any, ...]] = []
+    problems = [
+        Problem(row, f"p{row}", "3", tuple(TOKENIZER(prompt)["input_ids"]), ({"role": "user", "content": f"p{row}"},))
+        for row, prompt in enumerate(("<|user|>p0<|assistant|>", "<|user|>p1<|assistant|><think>"))
+    ]
+    collector = Collector(engine, TOKENIZER, Watched([RewardConfig(name="boxed")]), Rank(0, 1, CPU))
+    collector.collect(problems, Limits(4, 128), Sampling(), num_samples=2, seed=(1,))
+    assert asked[0][5:] == ([False, False, True, True], [problems[row].messages for row in (0, 0, 1, 1)])
+
+
 def test_prompts_are_made_by_the_chat_template_and_long_ones_set_aside_and_counted() -> None:
     short = PromptedProblem(3, "Compute 1 a+2", "3", ({"role": "user", "content": "Compute 1 a+2"},))
     long = PromptedProblem(4, "Compute 1 a+2 b+3", "6", ({"role": "user", "content": "Compute 1 a+2 b+3"},))
     expected = TOKENIZER("<|user|>Compute 1 a+2<|assistant|>")["input_ids"]
     fitting, set_aside = tokenize_prompts([short, long], TOKENIZER, max_prompt_tokens=len(expected))
-    assert fitting == [Problem(3, "Compute 1 a+2", "3", tuple(expected))]
+    assert fitting == [Problem(3, "Compute 1 a+2", "3", tuple(expected), short.messages)]
     assert set_aside == 1
 
 

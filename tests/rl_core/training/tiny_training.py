@@ -11,8 +11,9 @@ from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import FrozenCopy, ReferencePolicy
+from rl_core.training.samples import samples_of
 from rl_core.training.step import StepTrainer
-from rl_core.types import Completion, Problem, Score
+from rl_core.types import Completion, FinishReason, Problem, Score
 from rl_core.world import World
 from tests.rl_core.tiny import tiny_qwen2
 
@@ -26,6 +27,8 @@ REWARDS = (1.0, 0.0, None, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0)
 # bounds: a token on either side of a narrow one would make rounding visible.
 ALGORITHM = AlgorithmConfig(minibatch_sequences=6, epochs=2, clip_low=0.9, clip_high=9.0)
 UPDATES_OF_A_STEP = 4
+NORMALIZER_TOKENS = 20
+CUT_OFF = (1, 8)  # responses that the limit cut off
 
 
 def policy(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -44,7 +47,8 @@ def fixed_rollouts(seed: int = 0) -> list[Rollout]:
     rollouts = []
     for index, reward in enumerate(REWARDS):
         response = tokens(1, 20)
-        completion = Completion(response, [SAMPLER_LOGPROB] * len(response), "stop", 0)
+        reason: FinishReason = "length" if index in CUT_OFF else "stop"
+        completion = Completion(response, [SAMPLER_LOGPROB] * len(response), reason, 0)
         score = Score(reward, {"boxed": reward}, None)
         rollouts.append(Rollout(problems[index // NUM_SAMPLES], index % NUM_SAMPLES, completion, "", score))
     return rollouts
@@ -87,7 +91,18 @@ def step(
     layout: Layout = Layout(64),  # noqa: B008 - frozen
 ) -> tuple[float, float]:
     """One step on these responses; loss and norm of the gradient."""
-    trainer = StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, layout=layout)
+    trainer = StepTrainer(
+        learner,
+        reference,
+        algorithm,
+        num_samples=NUM_SAMPLES,
+        temperature=TEMPERATURE,
+        layout=layout,
+        normalizer_tokens=NORMALIZER_TOKENS,
+    )
     figures = Figures()
-    samples, _ = trainer.samples(rollouts, NUM_SAMPLES)
-    return trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)
+    samples = samples_of(rollouts, NUM_SAMPLES, algorithm)
+    trained = trainer.train_policy(trainer.prepared(samples, figures), figures)
+    assert trained.loss is not None
+    assert trained.grad_norm is not None
+    return trained.loss, trained.grad_norm
