@@ -12,7 +12,7 @@ HEAVY = ("prefect", "torch", "transformers", "deepspeed", "vllm", "pandas")
 def command(*arguments: str, environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "flows.deepscaler_recipe", *arguments],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

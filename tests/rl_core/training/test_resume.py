@@ -73,20 +73,17 @@ def send_after_step(run: RunDir, number: signal.Signals, step: int, *more: str) 
     return process.returncode, said
 
 
-def kill_during_a_write(run: RunDir) -> int:
-    """Kill the stage while it writes a checkpoint that is not its first; the step of that checkpoint."""
-    for step in (6, 9):
-        process, checkpoint = start(run), run.stage(0).checkpoint(step)
-        partial = checkpoint.with_name(checkpoint.name + ".partial")
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not partial.exists() and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()[0]
-        process.kill()
-        process.communicate(timeout=DEADLINE_SECONDS)
-        if not checkpoint.exists():
-            assert partial.exists()
-            return step
-    pytest.fail("every checkpoint was published before the signal came")
+def run_disturbed(run: RunDir, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the stage as `disturbed_training` does."""
+    program = [sys.executable, "-m", "tests.rl_core.training.disturbed_training"]
+    return subprocess.run(
+        [*program, "train", "--stage", "0", "--run-dir", str(run.root), *OVERRIDES],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
 
 
 def lines(stage: StageDir) -> list[dict[str, Any]]:
@@ -182,8 +179,12 @@ def test_a_killed_stage_ends_bit_for_bit_where_an_undisturbed_one_ends(
 def test_a_stage_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
     undisturbed: RunDir, prepared: RunDir, tmp_path: Path
 ) -> None:
-    run = copy_of(prepared, tmp_path)
-    step = kill_during_a_write(run)
+    run, step = copy_of(prepared, tmp_path), 9
+    killed = run_disturbed(run, KILLED_STEP=str(step))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    checkpoint = run.stage(0).checkpoint(step)
+    assert checkpoint.with_name(f"{checkpoint.name}.partial").is_dir()
+    assert not checkpoint.exists()
     with run.stage(0).metrics.open("a") as metrics:  # as if the write had taken two steps more
         metrics.writelines(json.dumps({"step": later, "reward_mean": -1.0}) + "\n" for later in (step + 1, step + 2))
     assert f"continues after step {step - 3}" in finish(run)
@@ -214,15 +215,7 @@ def test_a_stage_whose_sampler_disagrees_stops_before_it_learns_from_it_and_goes
     undisturbed: RunDir, prepared: RunDir, tmp_path: Path
 ) -> None:
     run = copy_of(prepared, tmp_path)
-    stopped = subprocess.run(
-        [sys.executable, "-m", "tests.rl_core.training.disturbed_training", "train", "--stage", "0",
-         "--run-dir", str(run.root), *OVERRIDES],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "DISTURBED_STEP": "5"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )  # fmt: skip
+    stopped = run_disturbed(run, DISTURBED_STEP="5")
     assert stopped.returncode == 3, stopped.stderr
     assert "stopped: step 5: sampler_kl is " in stopped.stderr
     assert "the state after step 4 is saved" in stopped.stderr
