@@ -33,6 +33,13 @@ OVERRIDES = (
     f"stages.0.steps={STEPS}", "checkpoint.every_steps=3", "validation.every_steps=4", "validation.num_samples=1",
     "tracking.wandb=disabled", "tracking.rollouts_every_steps=3",
 )  # fmt: skip
+OF_ALGORITHMS = {
+    "PPO": (
+        "algorithm.baseline=critic", "algorithm.scale=none", "critic={}", "critic.warmup_steps=1",
+        "algorithm.kl_in=reward", "algorithm.kl_target=1e-3", "algorithm.kl_horizon=100",
+    ),
+    "dynamic sampling": ("algorithm.dynamic_sampling=3",),
+}  # fmt: skip
 DEADLINE_SECONDS = 120.0
 OF_THE_SPLIT = ("padding_fraction", "generate_tail_fraction")  # figures that how work is shared out decides
 TWO_RANKS = 1e-3  # of every figure in three steps: rounding, after updates that AdamW makes of any gradient's size
@@ -94,6 +101,12 @@ def lines(stage: StageDir) -> list[dict[str, Any]]:
     ]
 
 
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """The trainer's own, without the line of metrics in it."""
+    state = json.loads((checkpoint / "trainer" / "state.json").read_text())
+    return {name: value for name, value in state.items() if name != "metrics"}
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     run = RunDir(tmp_path_factory.mktemp("prepared"), load_config(overrides=OVERRIDES))
@@ -116,11 +129,13 @@ def copy_of(run: RunDir, root: Path) -> RunDir:
     return RunDir(root, run.config)
 
 
-def assert_same_end(got: RunDir, expected: RunDir) -> None:
+def assert_same_end(got: RunDir, expected: RunDir, *, steps: int = STEPS) -> None:
     """Equal weights, moments, state, metrics, responses and summary."""
     stage, wanted = got.stage(0), expected.stage(0)
-    checkpoint, wanted_checkpoint = stage.checkpoint(STEPS), wanted.checkpoint(STEPS)
-    for part in ("policy/weights", "trainer/optimizer"):
+    checkpoint, wanted_checkpoint = stage.checkpoint(steps), wanted.checkpoint(steps)
+    assert state_of(checkpoint) == state_of(wanted_checkpoint)
+    critic = ("critic/weights", "critic/optimizer") if (wanted_checkpoint / "critic").exists() else ()
+    for part in ("policy/weights", "trainer/optimizer", *critic):
         tensors = dict(read_tensors(wanted_checkpoint / part))
         names = []
         for name, tensor in read_tensors(checkpoint / part):
@@ -173,6 +188,27 @@ def test_a_killed_stage_ends_bit_for_bit_where_an_undisturbed_one_ends(
     if step > 3:
         assert "continues after step" in said
     assert_same_end(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", OF_ALGORITHMS.values(), ids=OF_ALGORITHMS)
+def test_what_only_some_algorithms_keep_is_kept_by_a_killed_stage(
+    prepared: RunDir, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    steps, (undisturbed, killed) = 4, (copy_of(prepared, tmp_path / name) for name in ("undisturbed", "killed"))
+    settings = (*settings, f"stages.0.steps={steps}", "checkpoint.every_steps=1")
+    finish(undisturbed, *settings)
+    code, said = send_after_step(killed, signal.SIGKILL, 2, *settings)
+    assert code == -signal.SIGKILL, said
+    assert "continues after step" in finish(killed, *settings)
+    assert_same_end(killed, undisturbed, steps=steps)
+    state = state_of(undisturbed.stage(0).checkpoint(steps))
+    if "critic={}" in settings:
+        assert state["critic_optimizer_steps"] == 2 * steps
+        assert state["optimizer_steps"] == 2 * (steps - 1)  # the critic's first step is its own
+        assert state["kl_coefficient"] != 0.05
+    else:  # the base model earns nothing, so that every step draws to its bound
+        assert state["data"]["position"] == 3 * 4 * steps
 
 
 @pytest.mark.slow
