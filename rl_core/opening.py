@@ -88,7 +88,9 @@ def _differences(run: RunDir) -> list[str]:
     except (OSError, yaml.YAMLError):
         return [f"  (its {run.config_file.name} cannot be read, so the settings that differ are not known)"]
     new = dict(_flat(run.config.model_dump(mode="json")))
-    fields = [field for field in {**new, **old} if old.get(field) != new.get(field)]
+    fields = [
+        field for field in {**new, **old} if old.get(field) != new.get(field) and not field.startswith("rehearses.")
+    ]
     if not fields:
         return ["  (the settings are the same: it was made by another version of this program)"]
     lines = [f"  {field}: {_value(old, field)} -> {_value(new, field)}" for field in fields[:MAX_FIELDS_SHOWN]]

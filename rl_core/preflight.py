@@ -23,15 +23,24 @@ def check_inputs(run: RunDir) -> None:
             reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
     """
     _check_rewards(run.config)
-    if run.config.data.chat_template is not None:
-        from rl_core.data.chat_template import check_chat_template
-
-        check_chat_template(run.config.data.chat_template, run.config.data)
+    check_text(run.config)
     if sources_part(run).state != DONE:
         _check_data(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
+
+
+def check_text(config: RecipeConfig) -> None:
+    """Look at what the recipe itself holds of other languages: its chat template.
+
+    Raises:
+        MistakeError: it is no Jinja, or shows no problem.
+    """
+    if config.data.chat_template is not None:
+        from rl_core.data.chat_template import check_chat_template
+
+        check_chat_template(config.data.chat_template, config.data)
 
 
 def _check_rewards(config: RecipeConfig) -> None:

@@ -15,6 +15,7 @@ from rl_core.config.sections import (
     GuardConfig,
     OptimizerConfig,
     PolicyConfig,
+    RehearsesConfig,
     RewardConfig,
     RolloutConfig,
     StageConfig,
@@ -48,6 +49,7 @@ class RecipeConfig(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
+    rehearses: RehearsesConfig | None = Field(None, description="set by --rehearse, and not by hand")
 
     @property
     def reward_model(self) -> RewardConfig | None:

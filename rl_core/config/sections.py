@@ -398,3 +398,19 @@ class StageConfig(Section):
                 f"multiple of rollout.num_samples ({samples})"
             )
         return self
+
+
+class ScaledSetting(Section):
+    """One setting that a rehearsal has otherwise than its recipe."""
+
+    field: str = Field(description="dotted name; `*` is every stage")
+    recipe: str
+    rehearsal: str
+    why: str
+
+
+class RehearsesConfig(Section):
+    """What a rehearsal is the toy size of."""
+
+    recipe: str = Field(description="the recipe's name")
+    scaled: tuple[ScaledSetting, ...]
