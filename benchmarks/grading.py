@@ -1,6 +1,7 @@
 """How many answers a second the grader decides: `python -m benchmarks.grading FILE...`.
 
-Each file is a JSON list of problems with an `answer`.
+Each file is a JSON list of problems with an `answer`. How long answers that are made to hang a grader hold it up is
+measured on a file of their own.
 
 Two mixes, neither of which repeats a pair, so that nothing is remembered:
 - fast path: whole numbers in boxes behind 1,000 characters, by the boxed reward;
@@ -14,22 +15,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.adversarial import measure
 from benchmarks.circumstances import circumstances
 from benchmarks.outcome import arguments, print_table, write_outcome
+from benchmarks.processes import in_fresh_process
 from rl_core.rewards.boxed import boxed
 from rl_core.rewards.grading.grader import Grader
 from rl_core.rewards.sample import Sample
 
 NUM_FAST = 100_000
 NUM_PLAIN = 300
+ADVERSARIAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "answers" / "adversarial.jsonl"
+ADVERSARIAL_HELP = "JSON lines with `response`, `gold` and `expected`; left out where there is no such file"
 
 
 def main() -> None:
-    """Measure both mixes and print answers per second."""
+    """Measure the hard answers and both mixes, and print seconds and answers per second."""
     parser = arguments("grading", __doc__)
     parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--adversarial", type=Path, default=ADVERSARIAL, metavar="FILE", help=ADVERSARIAL_HELP)
     options = parser.parse_args()
     taken_under = circumstances()
+    adversarial = _adversarial(options.adversarial)
     golds = _golds(options.files)
     thought = "so " * 333
     samples = [Sample(f"{thought}\\boxed{{{number}}}", str(number), False) for number in range(NUM_FAST)]
@@ -52,8 +59,20 @@ def main() -> None:
         "ratio": round(ours / theirs, 1),
         "pairs": len(pairs),
         "files": [file.name for file in options.files],
+        "adversarial": adversarial,
     }
     write_outcome(options.json, figures, taken_under)
+
+
+def _adversarial(file: Path) -> dict[str, object] | None:
+    if not file.is_file():
+        print(f"adversarial answers: skipped: no file {file}")
+        return None
+    outcome = in_fresh_process(measure, file)
+    print_table("Adversarial answers", outcome.rows())
+    figures = outcome.as_json()
+    print(", ".join(f"{name} {figures[name]}" for name in ("undecided", "contrary", "children_peak_gb")))
+    return figures
 
 
 def _golds(files: list[Path]) -> list[str]:

@@ -19,6 +19,7 @@ from rl_core.training.figures import Figures
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import FrozenCopy
+from rl_core.training.samples import samples_of
 from rl_core.training.step import StepTrainer
 from rl_core.training.synchronize import synchronize
 from rl_core.types import Problem, Request, Score
@@ -88,6 +89,7 @@ class OneStep:
             self.learner,
             reference,
             self.stage.algorithm,
+            num_samples=rollout.num_samples,
             temperature=rollout.temperature,
             layout=choose_layout(config.training, self.learner.causal_lm),
         )
@@ -102,15 +104,14 @@ class OneStep:
         with self._watch("sleep"):
             self.engine.sleep()
         figures = Figures()
-        samples, _ = self._trainer.samples(rollouts, self.stage.rollout.num_samples)
-        updates = self._trainer.updates(samples)
+        samples = samples_of(rollouts, self.stage.rollout.num_samples, self.stage.algorithm)
         with self._watch("log-probabilities"):  # of the old policy, which all but a step's first update need
-            for batches in updates:
+            for batches in self._trainer.updates(samples):
                 self.learner.logprobs(batches, self.stage.rollout.temperature)
         with self._watch("reference"):
-            updates = self._trainer.with_fixed_logprobs(updates, figures)
+            updates = self._trainer.prepared(samples, figures)
         with self._watch("train"):
-            self._trainer.train(updates, figures)
+            self._trainer.train_policy(updates, figures)
         with self._watch("synchronise, waking weights"):
             synchronize(self.learner, self.engine, 1)
         with self._watch("wake"):

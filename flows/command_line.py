@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows.plan_table import print_plan
+from flows.rehearsal_table import print_rehearsal
 from flows.server import ServerFailed, ensure_server, exit_on_sigterm, interface_address
 from flows.settings import apply_prefect_settings
 from rl_core.config import RecipeConfig, load_config
+from rl_core.config.rehearsal import rehearse, split_overrides
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
 from rl_core.opening import default_run_dir, open_run, refuse_other_recipe
-from rl_core.preflight import check_inputs
+from rl_core.preflight import check_inputs, check_text
 from rl_core.run_dir import RunDir
 from tasks.failures import StageFailed
 from tasks.results import headline
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(arguments)
     exit_on_sigterm()
     try:
-        config = load_config(options.config, options.overrides)
+        config = _rehearsal(options) if options.rehearse else load_config(options.config, options.overrides)
         run = RunDir((options.run_dir or default_run_dir(config)).resolve(), config)
         if options.plan:
             print_plan(run)
@@ -52,6 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\ninterrupted; {_continue_with(arguments)}", file=sys.stderr)
         return _exit_code(interruption)
     return 0
+
+
+def _rehearsal(options: argparse.Namespace) -> RecipeConfig:
+    """The recipe at toy size; says what was scaled and what was kept."""
+    overrides, own = split_overrides(options.overrides)
+    recipe = load_config(options.config, overrides)
+    check_text(recipe)
+    rehearsal = rehearse(recipe, overrides, own)
+    print_rehearsal(rehearsal)
+    return rehearsal.config
 
 
 def _run(run: RunDir) -> None:
@@ -95,5 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="the recipe (default: the embedded one, for a CPU)")
     parser.add_argument("--run-dir", type=Path, help="where the run is kept (default: runs/<name of the recipe>)")
     parser.add_argument("--plan", action="store_true", help="show what would run and what is done already, and stop")
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="run this recipe at toy size, on the CPU in minutes; rehearsal.key=value changes the toy size itself",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.0.steps=100")
     return parser

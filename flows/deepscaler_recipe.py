@@ -1,6 +1,6 @@
 """DeepScaleR as one pipeline: data, base model, stages of growing context, an evaluation of each, a report.
 
-    python -m flows.deepscaler_recipe [--config FILE] [--run-dir DIR] [--plan] [key=value ...]
+    python -m flows.deepscaler_recipe [--config FILE] [--run-dir DIR] [--plan] [--rehearse] [key=value ...]
 
 Killed at any point, the same command goes on from there: each task below looks at what its part of the run directory
 holds before it starts anything.

@@ -15,12 +15,17 @@ PLAIN_WIDTH = 160  # of a table that goes to a file or a pipe
 
 def print_plan(run: RunDir) -> None:
     """Print the resolved stages and the status of every part."""
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True)
-    config = run.config
-    console.print(f"recipe {config.name}  seed {config.seed}  digest {run.config_digest}", highlight=False)
-    console.print(f"run {short_path(run.root)}  model {config.policy.model_name}", highlight=False)
-    console.print(_stages(config))
-    console.print(_parts(run))
+    output, config = console(), run.config
+    what = "recipe" if config.rehearses is None else f"rehearsal of {config.rehearses.recipe}:"
+    output.print(f"{what} {config.name}  seed {config.seed}  digest {run.config_digest}", highlight=False)
+    output.print(f"run {short_path(run.root)}  model {config.policy.model_name}", highlight=False)
+    output.print(_stages(config))
+    output.print(_parts(run))
+
+
+def console() -> Console:
+    """Where tables go: a terminal as it is, anything else wide and plain."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True)
 
 
 def _stages(config: RecipeConfig) -> Table:

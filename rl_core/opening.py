@@ -16,6 +16,7 @@ from rl_core.plan import OTHER_RECIPE, Part, all_parts
 from rl_core.run_dir import RunDir
 
 MAX_FIELDS_SHOWN = 12
+MAX_CHARACTERS_SHOWN = 80  # of one value
 
 
 def default_run_dir(config: RecipeConfig) -> Path:
@@ -87,7 +88,9 @@ def _differences(run: RunDir) -> list[str]:
     except (OSError, yaml.YAMLError):
         return [f"  (its {run.config_file.name} cannot be read, so the settings that differ are not known)"]
     new = dict(_flat(run.config.model_dump(mode="json")))
-    fields = [field for field in {**new, **old} if old.get(field) != new.get(field)]
+    fields = [
+        field for field in {**new, **old} if old.get(field) != new.get(field) and not field.startswith("rehearses.")
+    ]
     if not fields:
         return ["  (the settings are the same: it was made by another version of this program)"]
     lines = [f"  {field}: {_value(old, field)} -> {_value(new, field)}" for field in fields[:MAX_FIELDS_SHOWN]]
@@ -105,7 +108,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _value(values: dict[str, Any], field: str) -> str:
-    return repr(values[field]) if field in values else "(absent)"
+    shown = repr(values[field]) if field in values else "(absent)"
+    return shown if len(shown) <= MAX_CHARACTERS_SHOWN else f"{shown[:MAX_CHARACTERS_SHOWN]}..."
 
 
 def short_path(path: Path) -> str:

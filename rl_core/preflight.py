@@ -6,6 +6,7 @@ What is on a hub is looked at by the stage that fetches it. Called by the comman
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
+from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
@@ -15,17 +16,31 @@ from rl_core.run_dir import RunDir
 
 
 def check_inputs(run: RunDir) -> None:
-    """Look at the rewards, and at the local data sets and model that the run has not taken in yet.
+    """Look at the rewards and the chat template, and at the local data sets and model that are not taken in yet.
 
     Raises:
         MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
-            reward model are wrong, or a stage is longer than the model's context.
+            reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
     """
     _check_rewards(run.config)
+    check_text(run.config)
     if sources_part(run).state != DONE:
         _check_data(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
+    _check_critic(run.config)
+
+
+def check_text(config: RecipeConfig) -> None:
+    """Look at what the recipe itself holds of other languages: its chat template.
+
+    Raises:
+        MistakeError: it is no Jinja, or shows no problem.
+    """
+    if config.data.chat_template is not None:
+        from rl_core.data.chat_template import check_chat_template
+
+        check_chat_template(config.data.chat_template, config.data)
 
 
 def _check_rewards(config: RecipeConfig) -> None:
@@ -55,3 +70,16 @@ def _check_model(config: RecipeConfig) -> None:
     settings = {**read_json(folder / "config.json"), **config.policy.hf_config_overrides}
     context = settings.get("max_position_embeddings")
     check_context(config, context if isinstance(context, int) else None)
+
+
+def _check_critic(config: RecipeConfig) -> None:
+    if config.critic is None or config.critic.model_name is None:
+        return
+    field = "critic.model_name"
+    folder = model_folder(config.critic.model_name, field)
+    if folder is None:
+        raise MistakeError(
+            f"{field} is {config.critic.model_name!r}: no such folder (from {Path.cwd()}); null takes the model "
+            "that the policy starts from"
+        )
+    ModelFolder(folder, field).check()

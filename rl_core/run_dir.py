@@ -29,7 +29,7 @@ from rl_core.errors import MistakeError
 from rl_core.manifest import digest_of, read_manifest
 
 # Raise when a change of the code changes what a part contains, so that finished parts are made again.
-PART_VERSION = {"sources": 1, "data": 2, "base": 2, "reward_model": 1, "stage": 1, "hf": 1, "evaluation": 1}
+PART_VERSION = {"sources": 1, "data": 2, "base": 2, "reward_model": 1, "stage": 2, "hf": 1, "evaluation": 1}
 # Settings of `rollout` that lay the work out on devices.
 LAYOUT_OF_ROLLOUT: dict[str, Any] = {
     "max_concurrent_sequences": True,
@@ -108,9 +108,19 @@ class RunDir:
 
     def evaluation(self, model_digest: str) -> Path:
         """The evaluation of one model, under the recipe's own protocol."""
-        evaluation = self.config.evaluation
-        protocol = digest_of(evaluation.protocol.model_dump(mode="json"))
-        return self.root / "evaluations" / model_digest / f"{evaluation.benchmark}-{protocol}.json"
+        name = f"{self.config.evaluation.benchmark}-{digest_of(self.protocol)}.json"
+        return self.root / "evaluations" / model_digest / name
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How models are asked and marked: everything that an evaluation is named after, beside its benchmark."""
+        data = self.config.data
+        return {
+            "prompt_template": data.prompt_template,
+            "system_prompt": data.system_prompt,
+            "chat_template": data.chat_template,  # null: the model's own, which its digest covers
+            **self.config.evaluation.protocol.model_dump(mode="json"),
+        }
 
     @property
     def report(self) -> Path:
@@ -127,12 +137,12 @@ class RunDir:
         return _key("sources", sources, self._embedded())
 
     def data_key(self) -> str:
-        return _key("data", self.config.data.model_dump(mode="json"), self.config.seed, self.sources_key())
+        data = self.config.data.model_dump(mode="json", exclude={"chat_template"})  # which is in the base's tokenizer
+        return _key("data", data, self.config.seed, self.sources_key())
 
     def base_key(self) -> str:
-        return _key(
-            "base", self.config.policy.model_dump(mode="json", exclude={"lora"}), self._embedded(), self.data_key()
-        )
+        policy = self.config.policy.model_dump(mode="json", exclude={"lora"})
+        return _key("base", policy, self.config.data.chat_template, self._embedded(), self.data_key())
 
     def reward_model_key(self) -> str:
         reward = self.config.reward_model
@@ -145,6 +155,8 @@ class RunDir:
         config = self.config
         own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
         shared = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
+        if config.critic is not None:
+            shared.append(config.critic.identity())
         # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and
         # what is only measured or guarded.
         return _key("stage", own, config.seed, shared, before)

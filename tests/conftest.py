@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_server import Hub, HubServer
+from tests.modelscope_server import ModelScope
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -21,5 +22,12 @@ def shared_data() -> Path:
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     """A Hugging Face hub on loopback, empty."""
-    with HubServer() as server:
+    with HubServer(Hub()) as server:
+        yield server.hub
+
+
+@pytest.fixture
+def modelscope() -> Iterator[ModelScope]:
+    """ModelScope on loopback, empty."""
+    with HubServer(ModelScope()) as server:
         yield server.hub

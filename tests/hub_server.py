@@ -8,12 +8,12 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 RESOLVE = re.compile(r"/(?:datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -54,8 +54,12 @@ class Hub:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
         return {**inherited, "HF_ENDPOINT": self.url, "HF_HOME": str(home), "no_proxy": "127.0.0.1"}
 
-    def find(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body for a path."""
+    def counts(self, path: str) -> bool:
+        """Whether a request is for files or lists of them: the client asks other things too, as its version has it."""
+        return "/resolve/" in path or "/tree/" in path
+
+    def find(self, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body for a path and the headers of who asks."""
         path = unquote(urlsplit(path).path)
         match = RESOLVE.fullmatch(path) or TREE.fullmatch(path)
         repository = self.repositories.get(match["repo"]) if match else None
@@ -75,6 +79,9 @@ class Hub:
         return 200, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}, content
 
 
+H = TypeVar("H", bound=Hub)
+
+
 def _listed(files: dict[str, bytes]) -> list[dict[str, str | int]]:
     return [
         {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
@@ -82,11 +89,11 @@ def _listed(files: dict[str, bytes]) -> list[dict[str, str | int]]:
     ]
 
 
-class HubServer:
+class HubServer(Generic[H]):
     """Serves a Hub on a free port of loopback while the block lasts."""
 
-    def __init__(self) -> None:
-        self.hub = Hub()
+    def __init__(self, hub: H) -> None:
+        self.hub = hub
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.hub))
         self._server.daemon_threads = True
         self.hub.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -113,10 +120,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._answer(self._send)
 
         def _answer(self, send: Callable[[bytes], None]) -> None:
-            status, headers, content = hub.find(self.path)
+            status, headers, content = hub.find(self.path, self.headers)
             request = f"{self.command} {self.path}"
-            # The client asks other things too, which vary with its version.
-            if "/resolve/" in self.path or "/tree/" in self.path:
+            if hub.counts(self.path):
                 hub.requests.append(request)
                 if hub.failures and fnmatch(request, f"{hub.failures[0][0]}*"):
                     status, headers, content = hub.failures.pop(0)[1], {}, b""

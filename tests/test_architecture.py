@@ -21,6 +21,7 @@ WITHOUT_TORCH = [
     "tasks.report",
     "rl_core.__main__",
     "rl_core.config",
+    "rl_core.config.rehearsal",
     "rl_core.data.prepare",
     "rl_core.opening",
     "rl_core.plan",

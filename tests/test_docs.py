@@ -2,15 +2,21 @@
 
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
 
-from rl_core.config import load_config
+from rl_core.config import AlgorithmConfig, load_config
+from rl_core.config.algorithm import Aggregation, Baseline, KlEstimator, Objective
 from rl_core.metrics import METRICS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((PROJECT / "configs").glob("*.yaml"))
+ALGORITHMS = (PROJECT / "docs" / "algorithms.md").read_text(encoding="utf-8")
 GLOSSARY = (PROJECT / "docs" / "metrics.md").read_text(encoding="utf-8")
+SOURCES = (PROJECT / "docs" / "presets.md").read_text(encoding="utf-8")
+FROM_SOURCES = [preset for preset in PRESETS if preset.stem != "embedded"]  # whose numbers are the project's own
 DECISIONS = PROJECT / "docs" / "decisions"
 
 
@@ -22,6 +28,26 @@ def test_every_shipped_preset_loads_and_is_named_after_its_file(preset: Path) ->
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_shipped_preset_is_in_the_readme(preset: Path) -> None:
     assert f"configs/{preset.name}" in (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("preset", FROM_SOURCES, ids=lambda path: path.stem)
+def test_what_is_said_of_a_presets_numbers_is_what_it_sets(preset: Path) -> None:
+    config = load_config(preset).model_dump(mode="json")
+    rows = numbers_of(preset.stem)
+    assert len(rows) > 20
+    assert {field: value_of(config, field) for field in rows} == rows
+
+
+def test_the_settings_that_make_each_algorithm_load_and_every_objective_and_aggregation_is_among_them() -> None:
+    settings = [yaml.safe_load(cell) for cell in re.findall(r"^\|.*?\| `(\{.+?\})` \|", ALGORITHMS, re.MULTILINE)]
+    made = [AlgorithmConfig(**each) for each in settings]
+    assert {algorithm.objective for algorithm in made} == set(get_args(Objective))
+    assert {algorithm.aggregation for algorithm in made} == set(get_args(Aggregation))
+    assert {algorithm.baseline for algorithm in made} == set(get_args(Baseline))
+
+
+def test_every_estimator_of_the_divergence_is_in_the_table_of_algorithms() -> None:
+    assert set(re.findall(r"^\| `(k\d\+?)` \|", ALGORITHMS, re.MULTILINE)) == set(get_args(KlEstimator))
 
 
 def test_the_glossary_and_the_table_of_metrics_know_the_same_names() -> None:
@@ -60,6 +86,23 @@ def test_every_link_between_documents_leads_to_a_file() -> None:
     links = {document: re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")) for document in documents}
     assert any(links.values())
     assert [(d.name, link) for d, found in links.items() for link in found if not (d.parent / link).exists()] == []
+
+
+def numbers_of(preset: str) -> dict[str, Any]:
+    """Fields and values of a preset's table in docs/presets.md."""
+    body = re.search(rf"^## {preset}\n(.*?)(?=^## |\Z)", SOURCES, re.MULTILINE | re.DOTALL)
+    assert body, f"docs/presets.md has a section `## {preset}`"
+    rows = [line.split(" | ") for line in body[1].splitlines() if line.startswith("| `")]
+    cells = [(row[0].strip("| `"), row[1]) for row in rows if len(row) == 3]
+    return {field: yaml.safe_load(value) for field, value in cells}
+
+
+def value_of(config: Any, field: str) -> Any:
+    """What a dotted field says; `stages.*.x` is the list of every stage's."""
+    name, _, rest = field.partition(".")
+    if name == "*":
+        return [value_of(item, rest) for item in config]
+    return value_of(config[name], rest) if rest else config[name]
 
 
 def glossary_of(section: str) -> set[str]:

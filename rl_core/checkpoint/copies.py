@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import torch
 
-from rl_core.training.learner import Learner
 from rl_core.training.partitions import MOMENTS, read_moment, read_weight
+from rl_core.training.trained_module import TrainedModule
 
 
 class HostCopies:
@@ -15,17 +15,17 @@ class HostCopies:
     pinned, which takes longer to allocate than to fill.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, module: TrainedModule) -> None:
         self.weights: dict[str, torch.Tensor] = {}  # by the parameter's name, float32
         self.moments: dict[str, torch.Tensor] = {}  # <moment>.<parameter's name>, float32
-        self._learner = learner
-        self._pinned = learner.world.device.type != "cpu"
+        self._module = module
+        self._pinned = module.world.device.type != "cpu"
 
     @torch.no_grad()
     def update(self) -> None:
-        """Copy what the learner holds now. A collective call: one tensor at a time is gathered."""
-        world = self._learner.world
-        for index, (name, parameter) in enumerate(self._learner.named_parameters()):
+        """Copy what the module holds now. A collective call: one tensor at a time is gathered."""
+        world = self._module.world
+        for index, (name, parameter) in enumerate(self._module.named_parameters()):
             mine = index % world.size == world.rank
             for copies, copied_name, value in self._values(name, parameter):
                 if mine:
@@ -38,7 +38,7 @@ class HostCopies:
     ) -> Iterator[tuple[dict[str, torch.Tensor], str, torch.Tensor]]:
         yield self.weights, name, read_weight(parameter)
         for moment in MOMENTS:
-            yield self.moments, f"{moment}.{name}", read_moment(self._learner, parameter, moment)
+            yield self.moments, f"{moment}.{name}", read_moment(self._module, parameter, moment)
 
     def _copy(self, copies: dict[str, torch.Tensor], name: str, value: torch.Tensor) -> None:
         if name not in copies:

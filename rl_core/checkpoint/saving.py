@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +23,14 @@ from transformers import PreTrainedTokenizerBase
 
 from rl_core.checkpoint.copies import HostCopies
 from rl_core.checkpoint.probe import last_logits, probe_prompts, write_probe
-from rl_core.checkpoint.state import prune_checkpoints
+from rl_core.checkpoint.state import CRITIC_WEIGHTS, prune_checkpoints
 from rl_core.checkpoint.tensors import write_tensors
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.errors import MistakeError
 from rl_core.manifest import publish, write_json, write_manifest
+from rl_core.training.critic import Critic
 from rl_core.training.learner import Learner
+from rl_core.training.trained_module import TrainedModule
 
 FREE_SPACE_FACTOR = 1.1  # of what a checkpoint takes, that must be free before one is written
 BYTES_PER_PARAMETER = 12  # float32 weight and two moments
@@ -49,6 +52,7 @@ class CheckpointSaver:
         key: str,
         tokenizer: PreTrainedTokenizerBase,
         prompts: list[tuple[int, ...]],
+        critic: Critic | None = None,
     ) -> None:
         """Make what all checkpoints have in common. A collective call.
 
@@ -58,10 +62,11 @@ class CheckpointSaver:
         """
         self.latest: Path | None = None  # published, or being written
         self.write_seconds: float | None = None  # of the last one that was published, in the thread
-        self._learner, self._config, self._key = learner, config, key
+        self._learner, self._critic, self._config, self._key = learner, critic, config, key
         self._prompts = probe_prompts(prompts)
         self._files = _unchanging_files(learner, tokenizer, config) if learner.world.is_first else {}
         self._copies = HostCopies(learner)
+        self._critic_copies = None if critic is None else HostCopies(critic)
         self._group = dist.new_group(backend="gloo")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[float] | None = None
@@ -91,10 +96,13 @@ class CheckpointSaver:
         if world.is_first:
             shutil.rmtree(partial, ignore_errors=True)
         world.barrier()
-        _require_space(directory.parent, self._learner)
+        _require_space(directory.parent, [self._learner] if self._critic is None else [self._learner, self._critic])
         self._copies.update()
         logits = last_logits(self._learner.causal_lm, self._prompts, world.device)
         state = {**copy.deepcopy(state), "optimizer_steps": _optimizer_steps(self._learner)}
+        if self._critic is not None and self._critic_copies is not None:
+            self._critic_copies.update()
+            state["critic_optimizer_steps"] = _optimizer_steps(self._critic)
         self.latest = directory
         self._writing = self._thread.submit(self._write, partial, directory, state, logits)
 
@@ -116,6 +124,9 @@ class CheckpointSaver:
     def _write(self, partial: Path, directory: Path, state: dict[str, Any], logits: torch.Tensor) -> float:
         """Write a checkpoint whole; the seconds it took. Runs in the thread, on every rank at once."""
         start = time.perf_counter()
+        if self._critic_copies is not None:
+            write_tensors(partial / CRITIC_WEIGHTS, self._critic_copies.weights, self._group)
+            write_tensors(partial / "critic" / "optimizer", self._critic_copies.moments, self._group)
         write_tensors(partial / "policy" / "weights", self._copies.weights, self._group)
         write_tensors(
             partial / "trainer" / "optimizer",
@@ -148,13 +159,13 @@ def _unchanging_files(learner: Learner, tokenizer: PreTrainedTokenizerBase, conf
     return {**files, "config.yaml": dump_config(config).encode()}
 
 
-def _optimizer_steps(learner: Learner) -> int:
-    return int(next(iter(learner.adamw.state.values()))["step"])
+def _optimizer_steps(module: TrainedModule) -> int:
+    return int(next(iter(module.adamw.state.values()))["step"])
 
 
-def _require_space(folder: Path, learner: Learner) -> None:
+def _require_space(folder: Path, modules: Sequence[TrainedModule]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = sum(getattr(p, "ds_numel", p.numel()) for _, p in learner.named_parameters())
+    parameters = sum(getattr(p, "ds_numel", p.numel()) for module in modules for _, p in module.named_parameters())
     needed = FREE_SPACE_FACTOR * BYTES_PER_PARAMETER * parameters
     free = shutil.disk_usage(folder).free
     if free < needed:

@@ -5,7 +5,9 @@
       policy/probe.safetensors fixed prompts and the policy's logits on them
       policy/config.json ...   the model's configuration and tokenizer
       trainer/optimizer/       DCP: AdamW's moments, <moment>.<parameter name>
-      trainer/state.json       steps, policy version, position in the data
+      critic/weights/          DCP: the value model, where there is one
+      critic/optimizer/        its moments
+      trainer/state.json       steps, policy version, position in the data, coefficients that adapt, counters
       config.yaml              the resolved recipe
       manifest.json            written last
 
@@ -20,25 +22,43 @@ from typing import Any
 from rl_core.checkpoint.tensors import read_tensors
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, read_manifest
+from rl_core.training.critic import Critic
 from rl_core.training.learner import Learner
 from rl_core.training.partitions import create_moments, write_moment, write_weight
+from rl_core.training.trained_module import TrainedModule
+
+CRITIC_WEIGHTS = Path("critic") / "weights"
 
 
-def restore_checkpoint(directory: Path, learner: Learner) -> dict[str, Any]:
-    """Put the learner back where a checkpoint left it, at any number of ranks; returns the trainer's state.
+def restore_checkpoint(directory: Path, learner: Learner, critic: Critic | None = None) -> dict[str, Any]:
+    """Put policy and critic back where a checkpoint left them, at any number of ranks; returns the trainer's state.
 
     A collective call: every rank reads every tensor, one after another, and keeps its part.
     """
     state: dict[str, Any] = read_json(directory / "trainer" / "state.json")
-    create_moments(learner, state["optimizer_steps"])
-    parameters = dict(learner.named_parameters())
-    for name, value in read_tensors(directory / "policy" / "weights"):
-        write_weight(learner, parameters[name], value)
-    for name, value in read_tensors(directory / "trainer" / "optimizer"):
-        moment, _, parameter = name.partition(".")
-        write_moment(learner, parameters[parameter], moment, value)
+    _restore(learner, state["optimizer_steps"], directory / "policy" / "weights", directory / "trainer" / "optimizer")
+    if critic is not None:
+        _restore(
+            critic, state["critic_optimizer_steps"], directory / CRITIC_WEIGHTS, directory / "critic" / "optimizer"
+        )
     learner.world.barrier()
     return state
+
+
+def restore_weights(directory: Path, module: TrainedModule) -> None:
+    """Give a module the weights in a DCP folder, and leave its optimizer as it is. A collective call."""
+    parameters = dict(module.named_parameters())
+    for name, value in read_tensors(directory):
+        write_weight(module, parameters[name], value)
+
+
+def _restore(module: TrainedModule, optimizer_steps: int, weights: Path, optimizer: Path) -> None:
+    create_moments(module, optimizer_steps)
+    restore_weights(weights, module)
+    parameters = dict(module.named_parameters())
+    for name, value in read_tensors(optimizer):
+        moment, _, parameter = name.partition(".")
+        write_moment(module, parameters[parameter], moment, value)
 
 
 def complete_checkpoints(folder: Path, key: str) -> list[Path]:

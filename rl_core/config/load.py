@@ -23,7 +23,7 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     file = file or EMBEDDED_PRESET
     values = _read_yaml(file)
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
     return check_config(values, origin=str(file))
 
 
@@ -54,7 +54,12 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set what `key.path=value` names, in place.
+
+    Raises:
+        MistakeError: it has no `=`, its value is not YAML, or it names nothing that can be there.
+    """
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise MistakeError(f"override {override!r}: expected key.path=value, for example stages.0.steps=100")

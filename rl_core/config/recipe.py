@@ -4,18 +4,20 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from rl_core.config.algorithm import AlgorithmConfig
+from rl_core.config.section import Section
 from rl_core.config.sections import (
-    AlgorithmConfig,
     CheckpointConfig,
+    CriticConfig,
     DataConfig,
     EmbeddedConfig,
     EvaluationConfig,
     GuardConfig,
     OptimizerConfig,
     PolicyConfig,
+    RehearsesConfig,
     RewardConfig,
     RolloutConfig,
-    Section,
     StageConfig,
     TrackingConfig,
     TrainingConfig,
@@ -39,6 +41,7 @@ class RecipeConfig(Section):
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    critic: CriticConfig | None = Field(None, description="of algorithm.baseline: critic; null: no value model")
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     guard: GuardConfig = Field(default_factory=GuardConfig)
@@ -46,6 +49,7 @@ class RecipeConfig(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
+    rehearses: RehearsesConfig | None = Field(None, description="set by --rehearse, and not by hand")
 
     @property
     def reward_model(self) -> RewardConfig | None:
@@ -67,6 +71,18 @@ class RecipeConfig(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: two stages share a name: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _critic_is_described(self) -> Self:
+        asked = [index for index, stage in enumerate(self.stages) if stage.algorithm.baseline == "critic"]
+        if asked and self.critic is None:
+            raise ValueError(
+                f"stages.{asked[0]}.algorithm.baseline is 'critic': the section `critic` is needed ({{}} takes the "
+                "defaults)"
+            )
+        if self.critic is not None and len(asked) < len(self.stages):
+            raise ValueError("`critic` is given, but not every stage has algorithm.baseline: critic")
         return self
 
     @model_validator(mode="after")

@@ -8,24 +8,23 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rl_core.config.algorithm import AlgorithmConfig
+from rl_core.config.section import Section
 from rl_core.manifest import sampled_digest
 
 PROBLEM = "{problem}"
-
-
-class Section(BaseModel):
-    """A frozen group of settings in which an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+JINJA_MARKS = ("{{", "{%")
+AnswerFormat = Literal["boxed", "answer_tag", "thought"]
 
 
 class DatasetConfig(Section):
     """Where one data set comes from, and which of its columns are which."""
 
-    source: Literal["embedded", "hub", "path"] = Field(
-        description="embedded: made by the project itself; hub: a Hugging Face dataset; path: a local file or folder"
+    source: Literal["embedded", "hub", "path", "held_out"] = Field(
+        description="embedded: made by the project itself; hub: a Hugging Face dataset; path: a local file or folder; "
+        "held_out: of data.test alone, rows drawn out of data.train"
     )
     repo_id: str | None = Field(None, description="hub: OWNER/NAME of the dataset repository")
     revision: str = Field("main", description="hub: commit, tag or branch; the commit it resolves to is recorded")
@@ -35,6 +34,8 @@ class DatasetConfig(Section):
     answer_column: str = "answer"
     solution_column: str | None = Field("solution", description="null when the data set has none")
     max_rows: int | None = Field(None, ge=1, description="keep only the first rows; null keeps all")
+    fraction: float = Field(0.1, gt=0, lt=1, description="held_out: share of the training rows")
+    seed: int = Field(15, ge=0, description="held_out: which rows, as train_test_split of the package datasets draws")
 
     @model_validator(mode="after")
     def _source_has_its_address(self) -> Self:
@@ -42,6 +43,15 @@ class DatasetConfig(Section):
             raise ValueError("source: hub needs `repo_id` and `file`")
         if self.source == "path" and not self.path:
             raise ValueError("source: path needs `path`")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_said_in_vain(self) -> Self:
+        own = {"fraction", "seed"}
+        idle = set(type(self).model_fields) - own - {"source"} if self.source == "held_out" else own
+        for name in sorted(idle):
+            if self._is_set(name):
+                raise ValueError(f"{name} does nothing with source: {self.source}")
         return self
 
 
@@ -55,9 +65,35 @@ class DataConfig(Section):
         description="the user's turn; {problem} stands for the problem, every other brace is literal",
     )
     system_prompt: str | None = Field(None, description="the system's turn; null sends none")
+    chat_template: str | None = Field(
+        None,
+        description="Jinja that makes a prompt of the turns, or a file with it, which is read at once; null: the "
+        "model's own",
+    )
     probe_problems: int = Field(
         128, ge=1, description="training problems set aside as the fixed probe: measured, never trained on"
     )
+
+    @model_validator(mode="after")
+    def _rows_are_held_out_of_train(self) -> Self:
+        if self.train.source == "held_out":
+            raise ValueError("train: source: held_out is for data.test, whose rows it draws out of data.train")
+        return self
+
+    @field_validator("chat_template")
+    @classmethod
+    def _template_is_read(cls, value: str | None) -> str | None:
+        """The text itself: so the recipe in a run's folder is whole, and another text is another recipe."""
+        if value is None or any(mark in value for mark in JINJA_MARKS):
+            return value
+        try:
+            return Path(value).expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise ValueError(
+                f"holds no Jinja ({' or '.join(JINJA_MARKS)}), and no file of that name can be read from {Path.cwd()} "
+                f"({reason})"
+            ) from None
 
     @model_validator(mode="after")
     def _template_holds_the_problem(self) -> Self:
@@ -78,6 +114,11 @@ class EmbeddedConfig(Section):
     num_key_value_heads: int = Field(2, ge=1)
     intermediate_size: int = Field(512, ge=16)
     context_tokens: int = Field(256, ge=64, description="the model's max_position_embeddings")
+    answer_format: AnswerFormat = Field(
+        "boxed",
+        description="how problems are solved: steps and \\boxed{9}, steps and <answer>9</answer>, or steps in <think> "
+        "and a box behind them",
+    )
     learning_rate: float = Field(3e-3, gt=0)
     batch_tokens: int = Field(2500, ge=256)
     clean_loss: float = Field(0.08, gt=0, description="the first phase ends when the running loss is below")
@@ -102,7 +143,8 @@ class PolicyConfig(Section):
     """The model that is trained."""
 
     model_name: str = Field(description="a name on the hub, a folder, or `embedded`: the base model this run makes")
-    revision: str = "main"
+    revision: str = Field("main", description="commit, tag or branch on the hub; ModelScope's own default is master")
+    hub: Literal["huggingface", "modelscope"] = Field("huggingface", description="where model_name is looked up")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the computation; auto: bfloat16 on accelerators, float32 on a CPU"
     )
@@ -112,6 +154,40 @@ class PolicyConfig(Section):
     gradient_checkpointing: bool = False
     hf_config_overrides: dict[str, Any] = Field(default_factory=dict, description="into the model's config.json")
     lora: LoraConfig | None = Field(None, description="train an adapter; null: all of the model's weights")
+
+
+class OptimizerConfig(Section):
+    """AdamW and its learning rate over the steps of a stage."""
+
+    learning_rate: float = Field(1e-6, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up; the rate is constant afterwards")
+    warmup_start_factor: float = Field(0.1, gt=0, le=1)
+
+
+class CriticConfig(Section):
+    """The value model of `algorithm.baseline: critic`: a transformer of its own with a scalar head, trained beside."""
+
+    model_name: str | None = Field(
+        None, description="folder it starts from; null: the model that the policy starts from"
+    )
+    optimizer: OptimizerConfig = Field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5))
+    lora: LoraConfig | None = Field(None, description="train an adapter and the head; null: all of the weights")
+    value_clip: float | None = Field(
+        0.5, gt=0, description="how far a value may move from its old one before its loss stops; null: no bound"
+    )
+    warmup_steps: int = Field(0, ge=0, description="first steps of the first stage, in which the critic alone learns")
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides what this critic learns: its settings, and of a folder the content."""
+        identity = self.model_dump(mode="json")
+        folder = None if self.model_name is None else Path(self.model_name).expanduser()
+        if folder is not None and folder.is_dir():
+            identity["model_name"] = sampled_digest(folder)
+        return identity
 
 
 RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty", "reward_model"]
@@ -195,76 +271,6 @@ class RolloutConfig(Section):
     max_concurrent_sequences: int = Field(256, ge=1, description="decoded together on one device")
 
 
-CorrectionLevel = Literal["token", "sequence", "sequence_geometric_mean"]
-
-
-class CorrectionConfig(Section):
-    """What to do about tokens that sampler and trainer give different probabilities; nothing by default.
-
-    Both choices look at the ratio of the trainer's probability to the sampler's, of a token or of its whole response.
-    """
-
-    weight: CorrectionLevel | None = Field(None, description="the ratio that multiplies the surrogate; null: none")
-    max_weight: float | None = Field(None, ge=1, description="truncates it (C of TIS); null: never")
-    mask: CorrectionLevel | None = Field(None, description="the ratio that drops what is out of bounds; null: none")
-    mask_low: float | None = Field(None, gt=0, lt=1)
-    mask_high: float | None = Field(None, gt=1)
-
-    @model_validator(mode="after")
-    def _bounds_have_something_to_bound(self) -> Self:
-        if self.weight is None and self.max_weight is not None:
-            raise ValueError("max_weight does nothing without `weight`: token, sequence or sequence_geometric_mean")
-        bounded = self.mask_low is not None or self.mask_high is not None
-        if self.mask is None and bounded:
-            raise ValueError("mask_low and mask_high do nothing without `mask`")
-        if self.mask is not None and not bounded:
-            raise ValueError("mask does nothing without a bound: give mask_low, mask_high or both")
-        return self
-
-
-class AlgorithmConfig(Section):
-    """GRPO: group-relative advantages and the clipped surrogate."""
-
-    baseline: Literal["group_mean", "leave_one_out"] = "group_mean"
-    scale: Literal["group_std", "leave_one_out_std", "none"] = "group_std"
-    clip_low: float = Field(0.2, ge=0, lt=1)
-    clip_high: float = Field(0.2, ge=0)
-    dual_clip: float | None = Field(None, gt=1, description="bound on the ratio where the advantage is negative")
-    aggregation: Literal["token_mean", "sequence_mean_token_mean"] = "token_mean"
-    old_logprobs: Literal["recompute", "sampler"] = Field(
-        "recompute", description="the ratio's denominator: the trainer's own, or the sampler's without a pass for them"
-    )
-    kl_coefficient: float = Field(0.0, ge=0, description="of the k3 divergence from the stage's first policy")
-    entropy_coefficient: float = Field(0.0, ge=0)
-    minibatch_sequences: int = Field(64, ge=1, description="responses per optimizer update")
-    epochs: int = Field(1, ge=1, description="passes over each batch of responses")
-    correction: CorrectionConfig = Field(
-        default_factory=CorrectionConfig,
-        description="of the sampler's mismatch; a stage that gives one gives all of it",
-    )
-
-    @model_validator(mode="after")
-    def _correction_has_two_policies_to_compare(self) -> Self:
-        if self.old_logprobs == "sampler" and (self.correction.weight or self.correction.mask):
-            raise ValueError(
-                "correction does nothing with old_logprobs: sampler, whose ratio is of the sampler already: take one "
-                "of the two"
-            )
-        return self
-
-
-class OptimizerConfig(Section):
-    """AdamW and its learning rate over the steps of a stage."""
-
-    learning_rate: float = Field(1e-6, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up; the rate is constant afterwards")
-    warmup_start_factor: float = Field(0.1, gt=0, le=1)
-
-
 class TrainingConfig(Section):
     """How the work is laid out on devices; none of it changes what is computed, but for float rounding."""
 
@@ -302,6 +308,9 @@ class GuardConfig(Section):
         1.05, gt=1, description="of sampler_logprob_error_mean, by its median over the last steps; null: no bound"
     )
     max_sampler_kl: float | None = Field(5e-4, gt=0, description="of sampler_kl, in every step; null: no bound")
+    max_nonfinite_updates: int = Field(
+        3, ge=0, description="updates in a row whose loss or gradient is not finite: each is left out; more end the run"
+    )
 
 
 class ValidationConfig(Section):
@@ -381,4 +390,27 @@ class StageConfig(Section):
                 f"algorithm.minibatch_sequences is {self.algorithm.minibatch_sequences}, which does not divide "
                 f"rollout.num_prompts x rollout.num_samples = {batch}"
             )
+        samples, by_prompt = self.rollout.num_samples, self.algorithm.aggregation == "prompt_mean_token_mean"
+        if by_prompt and self.algorithm.minibatch_sequences % samples:
+            raise ValueError(
+                "algorithm.aggregation is 'prompt_mean_token_mean', for which all responses to a prompt belong into "
+                f"one update: algorithm.minibatch_sequences ({self.algorithm.minibatch_sequences}) must be a "
+                f"multiple of rollout.num_samples ({samples})"
+            )
         return self
+
+
+class ScaledSetting(Section):
+    """One setting that a rehearsal has otherwise than its recipe."""
+
+    field: str = Field(description="dotted name; `*` is every stage")
+    recipe: str
+    rehearsal: str
+    why: str
+
+
+class RehearsesConfig(Section):
+    """What a rehearsal is the toy size of."""
+
+    recipe: str = Field(description="the recipe's name")
+    scaled: tuple[ScaledSetting, ...]

@@ -3,7 +3,7 @@
     sources/train/<file>  sources/test/<file>    as they were found
     sources/manifest.json                        `sources`: for each split its repository, commit and file digests
 
-A data set that the project makes itself has nothing to fetch.
+A data set that the project makes itself, or draws out of another, has nothing to fetch.
 """
 
 from pathlib import Path
@@ -32,14 +32,14 @@ def download_sources(run: RunDir) -> None:
                 check_unchanged(origin, f"data.{split}", run.sources / split)
         print(f"download: done before: {run.sources}")
         return
-    origins: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     with (
-        publishing(run.sources, key=run.sources_key(), sources=origins) as partial,
+        publishing(run.sources, key=run.sources_key(), sources=found) as partial,
         Progress("download", len(datasets), "data set") as progress,
     ):
         for done, (split, dataset) in enumerate(datasets.items()):
             progress.update(done, note=f"data.{split}: {address(dataset)}")
-            origins[split] = _fetch(dataset, f"data.{split}", partial / split)
+            found[split] = _fetch(dataset, f"data.{split}", partial / split)
         progress.update(len(datasets))
 
 
@@ -48,9 +48,16 @@ def splits(data: DataConfig) -> dict[str, DatasetConfig]:
     return {"train": data.train, "test": data.test}
 
 
+def origins(data: DataConfig) -> dict[str, DatasetConfig]:
+    """The data set that the rows of each split are read from: for a held-out test that of train."""
+    return {split: data.train if dataset.source == "held_out" else dataset for split, dataset in splits(data).items()}
+
+
 def address(dataset: DatasetConfig) -> str:
     """Where a data set is, in one word; the `data_source` of its rows."""
-    return {"hub": dataset.repo_id, "path": Path(dataset.path or "").stem, "embedded": "embedded"}[dataset.source] or ""
+    if dataset.source == "path":
+        return Path(dataset.path or "").stem
+    return dataset.repo_id or dataset.source
 
 
 def _fetch(dataset: DatasetConfig, field: str, into: Path) -> dict[str, Any]:
@@ -61,4 +68,5 @@ def _fetch(dataset: DatasetConfig, field: str, into: Path) -> dict[str, Any]:
         from rl_core.data.hub import fetch_from_hub  # reads HF_ENDPOINT, and is not needed without a hub
 
         return fetch_from_hub(dataset, field, into)
-    return {"source": "embedded", "files": []}
+    drawn = {"fraction": dataset.fraction, "seed": dataset.seed} if dataset.source == "held_out" else {}
+    return {"source": dataset.source, **drawn, "files": []}

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rl_core.config.sections import DatasetConfig
-from rl_core.data.download import address, download_sources, splits
+from rl_core.data.download import address, download_sources, origins, splits
+from rl_core.data.held_out import hold_out
 from rl_core.data.parquet import dataset_digest, write_problems
 from rl_core.data.raw import RawRow, read_rows
 from rl_core.data.rows import (
@@ -50,9 +51,9 @@ class _Split:
 def prepare_data(run: RunDir) -> None:
     """Fill `run.data`, fetching what it is made from where that is still to do.
 
-    Test keeps every usable row. Train loses duplicates, problems that are also in test, and then the probe: rows
-    drawn without replacement under (seed, PROBE_PURPOSE), which are measured but never trained on. `max_rows` counts
-    rows as they are read, before any is set aside.
+    Test keeps every usable row; of rows held out of train, one for each problem. Train loses duplicates, problems that
+    are also in test, and then the probe: rows drawn without replacement under (seed, PROBE_PURPOSE), which are measured
+    but never trained on. `max_rows` counts rows as they are read, before any is set aside or held out.
 
     Raises:
         MistakeError: a source cannot be read or has changed, a column is missing, or nothing usable is left.
@@ -83,13 +84,21 @@ def prepare_data(run: RunDir) -> None:
 
 
 def _convert(run: RunDir, sources: dict[str, Any], progress: Progress) -> tuple[_Split, _Split]:
-    found = {}
-    for done, (split, dataset) in enumerate(splits(run.config.data).items()):
-        progress.update(done, note=f"reading {address(dataset)}")
-        raw = _raw_rows(run, split, dataset, sources["sources"][split]["files"])[: dataset.max_rows]
-        found[split] = _Split(len(raw), *usable_rows(raw, dataset, run.config.data.prompt_template))
-    train, test = found["train"], found["test"]
+    data = run.config.data
+    raw = {}
+    for done, (split, dataset) in enumerate(splits(data).items()):
+        if dataset.source != "held_out":
+            progress.update(done, note=f"reading {address(dataset)}")
+            raw[split] = _raw_rows(run, split, dataset, sources["sources"][split]["files"])[: dataset.max_rows]
+    if data.test.source == "held_out":
+        raw["train"], raw["test"] = hold_out(raw["train"], data.test.fraction, data.test.seed)
+    train, test = (
+        _Split(len(raw[split]), *usable_rows(raw[split], dataset, data.prompt_template))
+        for split, dataset in origins(data).items()
+    )
     train = train.drop(*without_duplicates(train.kept))
+    if data.test.source == "held_out":  # as rows of train: a problem that is there twice would count twice
+        test = test.drop(*without_duplicates(test.kept))
     train = train.drop(*without_held_out(train.kept, test.kept))
     for split, result in (("train", train), ("test", test)):
         if not result.kept:
@@ -132,7 +141,7 @@ def _draw_probe(train: list[Row], run: RunDir) -> tuple[list[Row], list[Row]]:
 
 def _publish(run: RunDir, sources: dict[str, Any], found: dict[str, _Split], parts: dict[str, list[Row]]) -> None:
     data = run.config.data
-    data_sources = {split: address(dataset) for split, dataset in splits(data).items()}
+    data_sources = {split: address(dataset) for split, dataset in origins(data).items()}
     digests: dict[str, str] = {}
     facts = {
         "sources": sources["sources"],
@@ -156,7 +165,7 @@ def _publish(run: RunDir, sources: dict[str, Any], found: dict[str, _Split], par
 
 def _shortened(rows: Sequence[Row], split: str, run: RunDir) -> int:
     """Rows whose problem carried the template's own text."""
-    column = splits(run.config.data)[split].problem_column
+    column = origins(run.config.data)[split].problem_column
     return sum(row.problem != row.raw.values[column] for row in rows)
 
 

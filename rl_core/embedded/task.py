@@ -4,7 +4,7 @@ r"""The embedded task: chains of additions and subtractions, solved one step a l
     solution   12a+5=17
                17b-6=11
                11c-2=9
-               \boxed{9}
+               \boxed{9}        or <answer>9</answer>; or all steps between <think> and </think>, the box behind them
 
 The letter is the step's index, so that the model can tell which operation is next. Every value lies in 0..19 and every
 operand in 1..9: with values 0..9 a lucky guess pays one time in ten, and reinforcement teaches guessing.
@@ -17,11 +17,14 @@ from typing import Self
 import numpy as np
 
 from rl_core.config import EmbeddedConfig
+from rl_core.config.sections import AnswerFormat
 from rl_core.errors import MistakeError
+from rl_core.rewards.answers import THOUGHT_CLOSES, THOUGHT_OPENS
 
 MAX_VALUE = 19
 MAX_OPERAND = 9
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+ANSWER_OPENS, ANSWER_CLOSES = "<answer>", "</answer>"
 # Share of problems by depth: with responses of 6 tokens a step, limits of 32, 64 and 96 tokens fit about 60 %, 85 %
 # and all of them, as 8K, 16K and 24K do of a reasoning model's answers.
 DEPTH_WEIGHTS = (0.10, 0.17, 0.17, 0.16, 0.05, 0.05, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.03, 0.03)
@@ -70,14 +73,17 @@ class Chain:
         steps = zip(LETTERS, self.operands, values, values[1:], strict=False)
         return [f"{before}{letter}{operand:+d}={after}\n" for letter, operand, before, after in steps]
 
-    @property
-    def solution(self) -> str:
-        return "".join(self.lines()) + boxed(self.values[-1])
+    def solution(self, answer_format: AnswerFormat = "boxed") -> str:
+        return response(self.lines(), self.values[-1], answer_format)
 
 
-def boxed(value: int) -> str:
-    """An answer as the boxed reward expects it."""
-    return f"\\boxed{{{value}}}"
+def response(lines: Sequence[str], answer: int, answer_format: AnswerFormat) -> str:
+    """Worked steps and an answer, in one of the forms that rewards look for."""
+    steps = "".join(lines)
+    if answer_format == "answer_tag":
+        return f"{steps}{ANSWER_OPENS}{answer}{ANSWER_CLOSES}"
+    box = f"\\boxed{{{answer}}}"
+    return f"{THOUGHT_OPENS}\n{steps}{THOUGHT_CLOSES}{box}" if answer_format == "thought" else steps + box
 
 
 def draw_depths(count: int, max_depth: int, random: np.random.Generator) -> Sequence[int]:
@@ -120,7 +126,7 @@ def make_problems(embedded: EmbeddedConfig, seed: int) -> dict[str, list[dict[st
             chain = Chain.draw(depth, random)
             chains.setdefault(chain.problem, chain)
     rows = [
-        {"problem": chain.problem, "answer": str(chain.values[-1]), "solution": chain.solution}
+        {"problem": chain.problem, "answer": str(chain.values[-1]), "solution": chain.solution(embedded.answer_format)}
         for chain in chains.values()
     ]
     random.shuffle(rows)  # shallow chains run out first: without this the last rows would all be deep

@@ -11,12 +11,19 @@ from itertools import pairwise
 from tokenizers import pre_tokenizers
 from transformers import AddedToken, Qwen2Tokenizer
 
-from rl_core.embedded.task import LETTERS, MAX_OPERAND
+from rl_core.config.sections import AnswerFormat
+from rl_core.embedded.task import ANSWER_CLOSES, ANSWER_OPENS, LETTERS, MAX_OPERAND
+from rl_core.rewards.answers import THOUGHT_CLOSES, THOUGHT_OPENS
 
 END_OF_TEXT, END, SYSTEM, USER, ASSISTANT = "<|endoftext|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 WORDS = ("Compute", "\\boxed", *(f" {letter}" for letter in LETTERS))
 NUMBERS = tuple(str(number) for number in range(10, 100))
 OPERATIONS = tuple(f"{sign}{operand}" for sign in "+-" for operand in range(1, MAX_OPERAND + 1))
+TAGS: dict[AnswerFormat, tuple[str, ...]] = {
+    "boxed": (),
+    "answer_tag": (ANSWER_OPENS, ANSWER_CLOSES),
+    "thought": (THOUGHT_OPENS, THOUGHT_CLOSES),
+}
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -28,7 +35,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> Qwen2Tokenizer:
+def build_tokenizer(answer_format: AnswerFormat = "boxed") -> Qwen2Tokenizer:
     """A tokenizer that can be saved and loaded by AutoTokenizer, with its chat template."""
     vocabulary, merges = _byte_pairs(WORDS)
     tokenizer = Qwen2Tokenizer(
@@ -38,7 +45,8 @@ def build_tokenizer() -> Qwen2Tokenizer:
         pad_token=END_OF_TEXT,
         additional_special_tokens=[SYSTEM, USER, ASSISTANT],
     )
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (*NUMBERS, *OPERATIONS)])
+    added = (*NUMBERS, *OPERATIONS, *TAGS[answer_format])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 

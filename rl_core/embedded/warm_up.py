@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
 from rl_core.config import EmbeddedConfig
-from rl_core.embedded.task import MAX_VALUE, Chain, boxed, draw_depths
+from rl_core.embedded.task import MAX_VALUE, Chain, draw_depths, response
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import GuardStop
 from rl_core.progress import Progress
@@ -38,6 +38,7 @@ def warm_up(
     prompt_of: Callable[[str], list[dict[str, str]]],
     held_out: set[str],
     *,
+    chat_template: str | None = None,
     seed: int,
     directory: Path,
 ) -> None:
@@ -46,13 +47,15 @@ def warm_up(
     Args:
         prompt_of: the chat messages of a problem, as training will show them.
         held_out: problems that must not be seen: test and probe.
+        chat_template: makes prompts of those messages; None is the tokenizer's own.
         directory: exists and is empty.
 
     Raises:
         GuardStop: arithmetic was not learned within `embedded.max_clean_steps` updates.
     """
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(embedded.answer_format)
+    tokenizer.chat_template = chat_template or tokenizer.chat_template
     model = build_model(embedded, tokenizer)
     writer = _ExampleWriter(embedded, tokenizer, prompt_of, held_out, np.random.default_rng([seed, 1]))
     _train(model, embedded, writer)
@@ -93,13 +96,15 @@ class _ExampleWriter:
         held_out: set[str],
         random: np.random.Generator,
     ) -> None:
-        self._max_depth, self._tokenizer, self._prompt_of = embedded.max_depth, tokenizer, prompt_of
+        self._max_depth, self._format = embedded.max_depth, embedded.answer_format
+        self._tokenizer, self._prompt_of = tokenizer, prompt_of
         self._held_out, self._random = held_out, random
 
     def clean(self, count: int) -> list[Example]:
         """Chains up to CLEAN_DEPTH, each with its correct concise answer."""
         depths = self._random.integers(1, min(CLEAN_DEPTH, self._max_depth) + 1, count)
-        return [self._example(chain, chain.solution) for chain in self._chains([int(depth) for depth in depths])]
+        chains = self._chains([int(depth) for depth in depths])
+        return [self._example(chain, chain.solution(self._format)) for chain in chains]
 
     def mixed(self, count: int) -> list[Example]:
         """Chains of the task's own depths with answers of every quality."""
@@ -118,13 +123,13 @@ class _ExampleWriter:
 
     def _answer(self, chain: Chain, style: str) -> str:
         if style == "verbose":
-            return "".join(2 * line for line in chain.lines()) + boxed(chain.values[-1])
+            return response([2 * line for line in chain.lines()], chain.values[-1], self._format)
         if style == "guess":
-            return boxed(int(self._random.integers(0, MAX_VALUE + 1)))
+            return response([], int(self._random.integers(0, MAX_VALUE + 1)), self._format)
         if style == "early_stop":
             steps = int(self._random.integers(0, chain.depth))
-            return "".join(chain.lines()[:steps]) + boxed(chain.values[steps])
-        return chain.solution
+            return response(chain.lines()[:steps], chain.values[steps], self._format)
+        return chain.solution(self._format)
 
     def _example(self, chain: Chain, answer: str) -> Example:
         prompt = self._tokenizer.apply_chat_template(

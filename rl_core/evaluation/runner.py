@@ -112,11 +112,7 @@ def _figures(run: RunDir, rollouts: Sequence[Rollout], *, model_digest: str, dat
         "model_digest": model_digest,
         "benchmark": evaluation.benchmark,
         "dataset_digest": dataset_digest,
-        "protocol": {
-            "prompt_template": run.config.data.prompt_template,
-            "system_prompt": run.config.data.system_prompt,
-            **evaluation.protocol.model_dump(mode="json"),
-        },
+        "protocol": run.protocol,
         "num_problems": len(by_problem),
         "pass_at_1": _interval(estimate([pass_at_k(o.num_correct, o.num_scored, 1) for o in outcomes])),
         "pass_at_k": {

@@ -1,17 +1,15 @@
 """The model that the first stage starts from, as a Hugging Face folder in the run: made here, fetched, or copied."""
 
-import os
 from pathlib import Path
 
+from rl_core.cache import CACHE_VARIABLE, cache_folder
 from rl_core.config import EmbeddedConfig
 from rl_core.data.parquet import load_problems
 from rl_core.data.prompt import prompt_messages
 from rl_core.manifest import locked, publishing, read_manifest
-from rl_core.models.settings import check_description, override_settings
+from rl_core.models.settings import check_description, override_settings, set_chat_template
 from rl_core.models.source import ModelFolder, find_model
 from rl_core.run_dir import RunDir, finished_part
-
-CACHE_VARIABLE = "DEEPSCALER_CACHE"
 
 
 def make_base_model(run: RunDir) -> None:
@@ -31,6 +29,7 @@ def make_base_model(run: RunDir) -> None:
     with publishing(run.base, key=run.base_key(), source=policy.model_name) as folder:
         source.take_description(folder)
         override_settings(folder, policy.hf_config_overrides)
+        set_chat_template(folder, run.config.data.chat_template)
         check_description(folder, run.config)
         source.take_weights(folder)
 
@@ -40,7 +39,7 @@ def _embedded(run: RunDir) -> ModelFolder:
 
     One process makes it while others wait, each model in a folder of its own, on which the lock is.
     """
-    own = _cache() / run.base_key()
+    own = cache_folder("base") / run.base_key()
     own.mkdir(parents=True, exist_ok=True)
     model = own / "model"
     with locked(own, wait=True):
@@ -63,10 +62,7 @@ def _warm_up(run: RunDir, embedded: EmbeddedConfig, directory: Path) -> None:
         embedded,
         lambda problem: prompt_messages(problem, run.config.data),
         held_out,
+        chat_template=run.config.data.chat_template,
         seed=run.config.seed,
         directory=directory,
     )
-
-
-def _cache() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE, Path.home() / ".cache" / "deepscaler-recipe")) / "base"

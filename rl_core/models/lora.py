@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     import peft
 
 A, B = ".lora_A.weight", ".lora_B.weight"
-FIELD = "policy.lora.target_modules"
 # peft's names, in a model: of the layer below an adapter, and of the adapter; in a file: what stands before all names.
 BASE_LAYER, ADAPTER, FILE_PREFIX = ".base_layer", "default", "base_model.model."
 
 
-def add_adapter(causal_lm: PreTrainedModel, lora: LoraConfig) -> None:
+def add_adapter(causal_lm: PreTrainedModel, lora: LoraConfig, *, field: str = "policy.lora.target_modules") -> None:
     """Put an adapter on the model that changes nothing yet (B = 0), and let nothing else be trained.
 
     A is drawn from torch's global generator.
+
+    Args:
+        field: of the configuration that names the layers, for messages.
 
     Raises:
         MistakeError: `target_modules` names a layer that the model does not have, or the output head.
@@ -45,7 +47,7 @@ def add_adapter(causal_lm: PreTrainedModel, lora: LoraConfig) -> None:
     unknown = set() if targets == "all-linear" else set(targets) - known
     if unknown:
         raise MistakeError(
-            f"{FIELD}: {', '.join(sorted(unknown))}: the model has {', '.join(sorted(known))}; or take all-linear"
+            f"{field}: {', '.join(sorted(unknown))}: the model has {', '.join(sorted(known))}; or take all-linear"
         )
     causal_lm.add_adapter(_peft_config(lora, targets), ADAPTER)
     for parameter in causal_lm.parameters():

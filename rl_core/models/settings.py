@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
-from rl_core.manifest import read_json, write_json
+from rl_core.manifest import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 FIELD = "policy.hf_config_overrides"
+CHAT_TEMPLATE = "chat_template.jinja"
+CRITIC_FIELD = "critic.model_name"
 # transformers reads the second in place of the first where a config.json has both.
 ROPE = {"rope_theta": "rope_parameters", "rope_scaling": "rope_parameters", "rope_parameters": "rope_scaling"}
 
@@ -42,6 +44,12 @@ def override_settings(folder: Path, overrides: dict[str, Any]) -> None:
     write_json(file, _merged(written, overrides))
 
 
+def set_chat_template(folder: Path, template: str | None) -> None:
+    """Write a chat template of the recipe's own (None: the model keeps its own) where the tokenizer is loaded from."""
+    if template is not None:
+        write_text(folder / CHAT_TEMPLATE, template)  # transformers takes it before one in tokenizer_config.json
+
+
 def check_description(folder: Path, config: RecipeConfig) -> None:
     """Refuse a model that transformers cannot load, or that the recipe cannot be run with.
 
@@ -50,6 +58,8 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoTokenizer
 
+    from rl_core.data.chat_template import check_turns
+
     model = f"policy.model_name is {config.policy.model_name!r}"
     settings = _load(folder)
     if type(settings) not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -57,6 +67,9 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
             f"{model}: of type {settings.model_type}, which transformers knows as no causal language model"
         )
     check_context(config, getattr(settings.get_text_config(), "max_position_embeddings", None))
+    if config.critic is not None:
+        own = config.critic.model_name
+        check_value_model(folder if own is None else Path(own).expanduser(), CRITIC_FIELD)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError, ImportError) as error:
@@ -64,7 +77,34 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     if tokenizer.chat_template is None:
         raise MistakeError(
             f"{model}: its tokenizer has no chat template, by which problems become prompts: take a model that has, or "
-            "a folder with the model and a chat_template.jinja"
+            f"a folder with the model and a {CHAT_TEMPLATE}, or give data.chat_template"
+        )
+    own = f"the chat template of {config.policy.model_name}"
+    check_turns(
+        lambda turns: tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False),
+        config.data,
+        own if config.data.chat_template is None else "data.chat_template",
+    )
+
+
+def check_value_model(folder: Path, field: str) -> None:
+    """Refuse a model from which no critic can be made: transformers must know a token classifier of its kind.
+
+    Those of older families, which name their parts in ways of their own, are refused with the rest.
+
+    Raises:
+        MistakeError: the message names the kind.
+    """
+    from transformers import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+    from transformers.modeling_layers import GenericForTokenClassification
+
+    settings = _load(folder, field)
+    known = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+    if type(settings) not in known or not issubclass(known[type(settings)], GenericForTokenClassification):
+        raise MistakeError(
+            f"{field}: no critic can be made of {folder}, a model of type {settings.model_type}, for which "
+            "transformers has no token classifier of the usual build: take one that has, as those of Qwen, Llama and "
+            "Mistral, or a baseline without a critic"
         )
 
 
@@ -79,17 +119,14 @@ def check_context(config: RecipeConfig, context: int | None) -> None:
             )
 
 
-def _load(folder: Path) -> "PreTrainedConfig":
+def _load(folder: Path, field: str = "policy.model_name, policy.hf_config_overrides") -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     # The classes that check the values raise errors of the hub's library and of their own, with no common base.
     try:
         return AutoConfig.from_pretrained(folder)
     except Exception as error:
-        raise MistakeError(
-            f"policy.model_name, policy.hf_config_overrides: transformers does not load this config.json: "
-            f"{_first_line(error)}"
-        ) from error
+        raise MistakeError(f"{field}: transformers does not load this config.json: {_first_line(error)}") from error
 
 
 def _merged(written: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

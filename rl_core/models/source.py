@@ -1,4 +1,4 @@
-"""Where a model that the project does not make comes from: a folder here, or a repository on a Hugging Face hub.
+"""Where a model that the project does not make comes from: a folder, or a repository on Hugging Face or ModelScope.
 
 Each is taken in two parts: the description (configuration, tokenizer), then the weights, which are large; what can be
 known from the description is known before they are fetched. Only files at the top of the folder or repository.
@@ -7,15 +7,13 @@ known from the description is known before they are fetched. Only files at the t
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rl_core.cache import cache_folder
 from rl_core.config.sections import PolicyConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import MANIFEST, read_json, write_json
-
-if TYPE_CHECKING:
-    from rl_core.hub import HubRepository
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -69,7 +67,7 @@ class HubModel:
         try:
             self._commit = resolve_commit(self._repository, CONFIG)
         except HUB_ERRORS as error:
-            raise explain(error, self._repository, _no_config(self._repository)) from error
+            raise explain(error, self._repository, _no_config(field, name, revision)) from error
 
     def take_description(self, into: Path) -> None:
         """Fetch the configuration and the tokenizer, and note the commit beside them."""
@@ -87,7 +85,8 @@ class HubModel:
                 tqdm_class=SilentProgress,
             )
         except HUB_ERRORS as error:
-            raise explain(error, repository, _no_config(repository)) from error
+            no_config = _no_config(repository.repo_field, repository.repo_id, repository.revision)
+            raise explain(error, repository, no_config) from error
         ModelFolder(Path(found), repository.repo_field).take_description(into)
         origin = {"model_name": repository.repo_id, "revision": repository.revision, "commit": self._commit}
         write_json(into / ORIGIN, origin)
@@ -108,7 +107,37 @@ class HubModel:
             _copy([Path(file)], into)
 
 
-def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelFolder | HubModel:
+class ModelScopeModel:
+    """A model on ModelScope, at the commit that its revision stands for when this object is made."""
+
+    def __init__(self, name: str, revision: str, field: str, revision_field: str) -> None:
+        from rl_core.modelscope import ModelScopeRepository
+
+        cache = cache_folder("modelscope")
+        self._field = field
+        self._repository = ModelScopeRepository(name, revision, cache, field=field, revision_field=revision_field)
+        self._files = {file.name: file for file in self._repository.listing.files}
+        if CONFIG not in self._files:
+            raise MistakeError(_no_config(field, name, revision))
+
+    def take_description(self, into: Path) -> None:
+        """Fetch the configuration and the tokenizer, and note the commit beside them."""
+        repository = self._repository
+        for name, file in self._files.items():
+            if any(fnmatch(name, pattern) for pattern in DESCRIPTION) and name != MANIFEST:
+                shutil.copyfile(repository.fetch(file), into / name)
+        origin = {"hub": "modelscope", "model_name": repository.name, "revision": repository.revision}
+        write_json(into / ORIGIN, {**origin, "commit": repository.listing.commit})
+
+    def take_weights(self, into: Path) -> None:
+        """Fetch the weights; the description must be in `into` already."""
+        for name in weight_files(into):
+            if name not in self._files:
+                raise MistakeError(_no_weights(self._field, self._repository.name, name))
+            shutil.copyfile(self._repository.fetch(self._files[name]), into / name)
+
+
+def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelFolder | HubModel | ModelScopeModel:
     """The model that a recipe names, where it is not the embedded one: in a folder, if there is one of that name.
 
     Raises:
@@ -116,9 +145,10 @@ def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelF
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
     folder = model_folder(policy.model_name, field)
-    return (
-        ModelFolder(folder, field) if folder else HubModel(policy.model_name, policy.revision, field, POLICY_REVISION)
-    )
+    if folder is not None:
+        return ModelFolder(folder, field)
+    hub = ModelScopeModel if policy.hub == "modelscope" else HubModel
+    return hub(policy.model_name, policy.revision, field, POLICY_REVISION)
 
 
 def model_folder(name: str, field: str) -> Path | None:
@@ -146,11 +176,8 @@ def _copy(files: Iterable[Path], into: Path) -> None:
         shutil.copyfile(file, into / file.name)
 
 
-def _no_config(repository: "HubRepository") -> str:
-    return (
-        f"{repository.repo_field} is {repository.repo_id!r}: holds no {CONFIG} at revision {repository.revision}, so "
-        "it is no model that transformers loads"
-    )
+def _no_config(field: str, name: str, revision: str) -> str:
+    return f"{field} is {name!r}: holds no {CONFIG} at revision {revision}, so it is no model that transformers loads"
 
 
 def _no_weights(field: str, model: str, file: str) -> str:

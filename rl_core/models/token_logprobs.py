@@ -78,8 +78,3 @@ def packed_inputs(lengths: Sequence[int], device: torch.device) -> dict[str, Any
         "max_length_q": longest,
         "max_length_k": longest,
     }
-
-
-def parameter_name(name: str) -> str:
-    """The causal language model's own name for a parameter of the wrapper."""
-    return name.removeprefix(PREFIX)

@@ -7,6 +7,7 @@ from rl_core.report.facts import RunFacts
 from rl_core.report.headline import headline
 from rl_core.report.plots import EVALUATION, LENGTHS, TRAINING
 from rl_core.report.provenance import data, promotions, protocol, provenance
+from rl_core.report.rehearsal import rehearsal_note, scaled_settings
 from rl_core.report.results import responses, results_table
 from rl_core.report.stages import later_limits, stage_table, time_table
 
@@ -40,6 +41,7 @@ def report_blocks(facts: RunFacts, pictures: Set[str]) -> list[Block]:
     shown = {picture.name: [picture] if picture.name in pictures else [] for picture in PICTURES}
     return [
         Heading(1, f"{facts.config.name}: report"),
+        *rehearsal_note(facts),
         *headline(facts),
         *shown[EVALUATION],
         Heading(2, "Results"),
@@ -54,5 +56,6 @@ def report_blocks(facts: RunFacts, pictures: Set[str]) -> list[Block]:
         *data(facts),
         *promotions(facts),
         *protocol(facts),
+        *scaled_settings(facts),
         *provenance(facts),
     ]

@@ -4,6 +4,7 @@ Which sequences are together is decided in `grouping`. Nothing here changes what
 fixed before, over the whole update.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -20,7 +21,11 @@ class Sample:
     prompt_ids: Sequence[int]
     response_ids: Sequence[int]
     sampler_logprobs: Sequence[float]  # of the response
-    advantage: float
+    advantage: float  # of each response token; where credit is given by token, it comes later
+    row: int = 0  # among the responses of its step
+    prompt: int = 0  # among the prompts of its step
+    reward: float = math.nan  # NaN: unscored
+    trained: bool = True  # False: it has no gradient, and counts in no denominator
     weight: float = 0.0  # of each response token in the loss of its update
 
     @property
@@ -43,8 +48,18 @@ class MicroBatch:
     advantages: torch.Tensor  # [N]
     weights: torch.Tensor  # [N]; zero where a sequence is only there to keep the ranks in step
     response_lengths: torch.Tensor  # [S] long, in the order of the response tokens; they sum to N
+    rows: tuple[int, ...]  # [S] each sequence's place among the responses of the step
+    rewards: torch.Tensor  # [S] NaN where unscored, or only there to keep the ranks in step
     old_logprobs: torch.Tensor | None = None  # [N]
     ref_logprobs: torch.Tensor | None = None  # [N]
+    old_values: torch.Tensor | None = None  # [N] of the critic, before the step's first update
+    returns: torch.Tensor | None = None  # [N] what the critic learns
+    value_weights: torch.Tensor | None = None  # [N] in the critic's loss
+
+    @property
+    def scored_mask(self) -> torch.Tensor:
+        """[N] bool, True on the tokens of scored responses."""
+        return self.rewards.isnan().logical_not().repeat_interleave(self.response_lengths)
 
 
 def micro_batches(
@@ -89,8 +104,15 @@ def _micro_batch(chosen: Sequence[Sample], layout: Layout, device: torch.device)
         advantages=torch.tensor([sequence.advantage for sequence in chosen]).repeat_interleave(counts).to(device),
         weights=torch.tensor([sequence.weight for sequence in chosen]).repeat_interleave(counts).to(device),
         response_lengths=counts.to(device),
+        rows=tuple(sequence.row for sequence in chosen),
+        rewards=torch.tensor([sequence.reward for sequence in chosen], dtype=torch.float32).to(device),
     )
 
 
 def _weightless(batch: MicroBatch) -> MicroBatch:
-    return replace(batch, weights=torch.zeros_like(batch.weights), waste_mask=torch.ones_like(batch.waste_mask))
+    return replace(
+        batch,
+        weights=torch.zeros_like(batch.weights),
+        waste_mask=torch.ones_like(batch.waste_mask),
+        rewards=torch.full_like(batch.rewards, math.nan),
+    )

@@ -18,7 +18,11 @@ MEANS = (
     "correction_truncated_fraction",
     "correction_masked_fraction",
     "padding_fraction",
+    "value_mean",
+    "return_mean",
+    "value_clip_fraction",
 )
+OF_VALUES = ("return_square_mean", "value_error_mean", "value_error_square_mean")  # for the variance explained
 MAXIMA = ("sampler_logprob_error_max",)
 
 
@@ -42,12 +46,24 @@ class Figures:
 
     def over_ranks(self, world: World) -> dict[str, float | None]:
         """Every figure over the tokens of all ranks; None where nothing was counted. A collective call."""
-        sums = world.sum([math.fsum(self.sums.get(name, ())) for name in MEANS])
-        counts = world.sum([float(self.counts.get(name, 0)) for name in MEANS])
-        means = {name: total / count if count else None for name, total, count in zip(MEANS, sums, counts, strict=True)}
+        names = MEANS + OF_VALUES
+        sums = world.sum([math.fsum(self.sums.get(name, ())) for name in names])
+        counts = world.sum([float(self.counts.get(name, 0)) for name in names])
+        means = {name: total / count if count else None for name, total, count in zip(names, sums, counts, strict=True)}
+        means["value_explained_variance"] = _explained_variance(means["return_mean"], *map(means.pop, OF_VALUES))
         shares = world.gather(self.maxima)
         maxima = {name: _maximum([value for share in shares for value in share.get(name, ())]) for name in MAXIMA}
         return means | maxima
+
+
+def _explained_variance(
+    return_mean: float | None, return_square: float | None, error: float | None, error_square: float | None
+) -> float | None:
+    """1 - Var[return - value] / Var[return]; None without a critic, or where all returns are one."""
+    if return_mean is None or return_square is None or error is None or error_square is None:
+        return None
+    variance = return_square - return_mean**2
+    return 1 - (error_square - error**2) / variance if variance > 0 else None
 
 
 def _maximum(values: list[float]) -> float | None:

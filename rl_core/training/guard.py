@@ -1,6 +1,6 @@
-"""The guard on the sampler: says when it no longer samples from the policy that is trained.
+"""Guards that end a run: a sampler that no longer samples from the policy that is trained, updates that are not finite.
 
-Which bounds, and why one of them looks at several steps: docs/decisions/0009-a-guard-on-the-sampler.md.
+Which bounds on the sampler, and why one looks at several steps: docs/decisions/0009-a-guard-on-the-sampler.md.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from statistics import median_low
 
 from rl_core.config.sections import GuardConfig
+from rl_core.errors import GuardStop
+from rl_core.training.trained_module import Update
 
 MEDIAN_STEPS = 10  # the shortest run over which NeMo RL takes the median of the error: its gate on the 24K stage
 
@@ -42,6 +44,29 @@ class SamplerGuard:
                 f"above guard.max_sampler_logprob_error {self._bounds.max_sampler_logprob_error:g}"
             )
         return None
+
+
+class NonfiniteGuard:
+    """Counts the updates in a row, of one module, that were left out because their loss or gradient was not finite."""
+
+    def __init__(self, module: str, bound: int) -> None:
+        self.in_a_row = 0
+        self._module, self._bound = module, bound
+
+    def see(self, update: Update) -> None:
+        """One more update.
+
+        Raises:
+            GuardStop: it is one too many.
+        """
+        self.in_a_row = 0 if update.applied else self.in_a_row + 1
+        if self.in_a_row > self._bound:
+            raise GuardStop(
+                f"{self.in_a_row} updates of the {self._module} in a row were not finite (the last: loss "
+                f"{update.loss:.3g}, gradient norm {update.grad_norm:.3g}), more than guard.max_nonfinite_updates "
+                f"({self._bound}). None of them was applied; the run stops at its last checkpoint. Look at the rewards "
+                "and at the learning rate; in bfloat16 also at policy.dtype"
+            )
 
 
 def stop_message(step: int, objection: str, kept: str) -> str:

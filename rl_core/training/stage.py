@@ -4,41 +4,35 @@ Read `StageTraining._step` first. Every rank runs all of it; what only one may d
 """
 
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
+from rl_core.algorithms.divergences import adapted_coefficient
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
 from rl_core.errors import GuardStop, Interrupted
 from rl_core.memory import peak_memory_bytes
-from rl_core.models.load import attention_of, load_causal_lm
 from rl_core.models.reward_source import local_rewards
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
-from rl_core.rollout.choose import choose_engine
-from rl_core.rollout.collect import Collected, Collector, response_metrics
-from rl_core.rollout.concurrency import tail_fraction
-from rl_core.rollout.engine import RolloutEngine, Sampling
-from rl_core.rollout.start import start_engine
+from rl_core.rollout.collect import Collector, response_metrics
 from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
+from rl_core.training.drawing import Drawing, Drawn
 from rl_core.training.figures import Figures
-from rl_core.training.grouping import Layout
 from rl_core.training.guard import SamplerGuard, stop_message
 from rl_core.training.launch import first_policy
-from rl_core.training.layout import choose_layout
-from rl_core.training.learner import Learner
 from rl_core.training.measure import Measurements
+from rl_core.training.partitions import create_moments
+from rl_core.training.parts import layout_of, make_critic, make_learner, make_reference, start_sampler
 from rl_core.training.problems import load_stage_problems
 from rl_core.training.records import cut_metrics, recorded_values, write_metrics, write_rollouts
-from rl_core.training.reference import AdapterOff, FrozenCopy, ReferencePolicy
-from rl_core.training.sampler import problems_of_step
+from rl_core.training.samples import informative_groups, rewards_of, samples_of
 from rl_core.training.schedule import learning_rate
 from rl_core.training.signals import StopRequest
-from rl_core.training.step import StepTrainer
+from rl_core.training.step import StepTrainer, Trained
 from rl_core.training.summary import write_summary
 from rl_core.training.synchronize import synchronize
 from rl_core.world import World, seed_everything
@@ -62,31 +56,41 @@ class StageTraining:
         self.run_dir, self.index, self.world = run, index, world
         self.config, self.stage, self.files = run.config, run.config.stages[index], run.stage(index)
         seed_everything(self.config.seed, "stage", index)
-        start = first_policy(run, index)
-        self.tokenizer = AutoTokenizer.from_pretrained(start)
+        self.tokenizer = AutoTokenizer.from_pretrained(first_policy(run, index))
         self.problems = load_stage_problems(run, index, self.tokenizer)
-        self.learner = Learner(
-            self._load(start), self.config.training, self.stage.optimizer, world, lora=self.config.policy.lora
-        )
-        self.engine = self._start_engine(start)
-        self.collector = Collector(self.engine, self.tokenizer, Scorer(local_rewards(run)), world)
-        self.trainer = StepTrainer(
-            self.learner,
-            self._reference(start),
-            self.stage.algorithm,
-            temperature=self.stage.rollout.temperature,
-            layout=self._layout(),
-        )
-        self.measurements = Measurements(self.collector, self.problems, self.config)
+        self.learner = make_learner(run, index, world)
+        self.critic = make_critic(run, index, world)
+        self.engine = start_sampler(run, index, world)
+        collector = Collector(self.engine, self.tokenizer, Scorer(local_rewards(run)), world)
+        self.drawing = Drawing(collector, self.problems, self.stage, seed=self.config.seed, index=index)
+        self.measurements = Measurements(collector, self.problems, self.config)
+        self.trainer = self._step_trainer()
         self.saver = CheckpointSaver(
             self.learner,
             config=self.config,
             key=run.stage_key(index),
             tokenizer=self.tokenizer,
             prompts=[problem.prompt_ids for problem in self.problems.train],
+            critic=self.critic,
         )
         self.guard = SamplerGuard(self.config.guard)
-        self.last_metrics: dict[str, Any] = {}  # of the last step that is done
+        self.position = 0  # in the order of problems, after the last step that is done
+        self.last_metrics: dict[str, Any] = {}  # of that step
+
+    def _step_trainer(self) -> StepTrainer:
+        rollout, critic = self.stage.rollout, self.config.critic
+        return StepTrainer(
+            self.learner,
+            make_reference(self.run_dir, self.index, self.learner),
+            self.stage.algorithm,
+            num_samples=rollout.num_samples,
+            temperature=rollout.temperature,
+            layout=layout_of(self.run_dir, self.index, self.learner),
+            normalizer_tokens=self.stage.max_response_tokens,
+            critic=self.critic,
+            value_clip=critic.value_clip if critic else None,
+            guard=self.config.guard,
+        )
 
     def run(self) -> None:
         """From the last checkpoint, or from the beginning, to the last step."""
@@ -114,62 +118,90 @@ class StageTraining:
     def _step(self, step: int) -> dict[str, Any]:
         """One rollout-and-update step without its checkpoint; its line of metrics."""
         seed_everything(self.config.seed, "step", self.index, step, self.world.rank)
-        clock = Clock()
+        clock, figures, algorithm = Clock(), Figures(), self.stage.algorithm
         with clock("step"):
-            rate = learning_rate(self.stage.optimizer, step)
-            self.learner.set_learning_rate(rate)
-            collected = self._collect(step)
+            rates = self._set_learning_rates(step)
+            drawn = self.drawing.draw(step, self.position)
             self.engine.sleep()
-            figures = Figures()
-            samples, no_advantage = self.trainer.samples(collected.rollouts, self.stage.rollout.num_samples)
+            samples = samples_of(drawn.trained, self.stage.rollout.num_samples, algorithm)
             with clock("logprob"):
-                updates = self.trainer.with_fixed_logprobs(self.trainer.updates(samples), figures)
+                updates = self.trainer.prepared(samples, figures)
             with clock("train"):
-                loss, grad_norm = self.trainer.train(updates, figures, lambda: self._check_sampler(step, figures))
+                policy = critic = Trained()
+                if not self._only_the_critic_learns(step):
+                    policy = self.trainer.train_policy(updates, figures, lambda: self._check_sampler(step, figures))
+                if self.critic is not None:
+                    critic = self.trainer.train_critic(updates, figures)
             with clock("sync"):
                 synchronize(self.learner, self.engine, step)
             with clock("measure"):
                 measured = self.measurements.take() if self._is_due(step, self.config.validation.every_steps) else {}
         if self.world.is_first and self._is_due(step, self.config.tracking.rollouts_every_steps):
-            write_rollouts(self.files.rollouts / f"step_{step:06d}.parquet", collected.rollouts)
-        tokens = sum(len(r.problem.prompt_ids) + len(r.completion.token_ids) for r in collected.rollouts)
-        return {
+            write_rollouts(self.files.rollouts / f"step_{step:06d}.parquet", drawn.sampled)
+        metrics = {
             "stage": self.stage.name,
             "step": step,
             "policy_version": step - 1,
-            **response_metrics(collected.rollouts),
-            "generate_tail_fraction": tail_fraction([rollout.completion for rollout in collected.rollouts]),
-            "zero_advantage_group_fraction": no_advantage,
-            "loss_policy": loss,
-            "grad_norm": grad_norm,
+            **self._metrics_of_rollouts(drawn),
+            "loss_policy": policy.loss,
+            "grad_norm": policy.grad_norm,
+            "loss_value": critic.loss,
+            "critic_grad_norm": critic.grad_norm,
+            "nonfinite_updates": policy.num_left_out + critic.num_left_out,
             **figures.over_ranks(self.world),
-            "learning_rate": rate,
+            "kl_coefficient": self.trainer.kl_coefficient,
+            **rates,
             "prompts_set_aside": self.problems.num_set_aside,
             **clock.seconds,
             "save_seconds": 0.0,
-            "generate_seconds": collected.generate_seconds,
-            "score_seconds": collected.score_seconds,
-            "tokens_per_second": tokens / clock.seconds["step_seconds"],
+            "generate_seconds": drawn.generate_seconds,
+            "score_seconds": drawn.score_seconds,
+            "tokens_per_second": _num_tokens(drawn) / clock.seconds["step_seconds"],
             "peak_memory_bytes": peak_memory_bytes(self.world.device),
             **measured,
         }
+        self._adapt_kl_coefficient(metrics["kl_ref_mean"], len(samples))
+        self.position = drawn.position
+        return metrics
 
-    def _collect(self, step: int) -> Collected:
-        rollout = self.stage.rollout
-        chosen = problems_of_step(
-            step,
-            num_prompts=rollout.num_prompts,
-            num_problems=len(self.problems.train),
-            seed=self.config.seed,
-            stage=self.index,
-        )
-        return self.collector.collect(
-            [self.problems.train[index] for index in chosen],
-            self.problems.limits,
-            Sampling(rollout.temperature),
-            num_samples=rollout.num_samples,
-            seed=(self.config.seed, "rollout", self.index, step),
-        )
+    def _set_learning_rates(self, step: int) -> dict[str, float | None]:
+        rates: dict[str, float | None] = {"learning_rate": learning_rate(self.stage.optimizer, step)}
+        self.learner.set_learning_rate(learning_rate(self.stage.optimizer, step))
+        rates["critic_learning_rate"] = None
+        if self.critic is not None and self.config.critic is not None:
+            rates["critic_learning_rate"] = learning_rate(self.config.critic.optimizer, step)
+            self.critic.set_learning_rate(learning_rate(self.config.critic.optimizer, step))
+        return rates
+
+    def _only_the_critic_learns(self, step: int) -> bool:
+        critic = self.config.critic
+        return critic is not None and self.index == 0 and step <= critic.warmup_steps
+
+    def _metrics_of_rollouts(self, drawn: Drawn) -> dict[str, Any]:
+        algorithm, size = self.stage.algorithm, self.stage.rollout.num_samples
+        uninformative = ~informative_groups(rewards_of(drawn.trained), size)
+        return {
+            **response_metrics(drawn.sampled),
+            "generate_tail_fraction": drawn.tail_fraction,
+            "sampled_batches": len(drawn.batches),
+            "zero_advantage_group_fraction": float(uninformative.double().mean()) if algorithm.in_groups else None,
+            "overlong_filtered_fraction": (
+                sum(rollout.truncated for rollout in drawn.trained) / len(drawn.trained)
+                if algorithm.overlong_filtering
+                else None
+            ),
+        }
+
+    def _adapt_kl_coefficient(self, divergence: float | None, num_responses: int) -> None:
+        algorithm = self.stage.algorithm
+        if algorithm.kl_target is not None and divergence is not None:
+            self.trainer.kl_coefficient = adapted_coefficient(
+                self.trainer.kl_coefficient,
+                divergence,
+                target=algorithm.kl_target,
+                horizon=algorithm.kl_horizon,
+                num_responses=num_responses,
+            )
 
     def _check_sampler(self, step: int, figures: Figures) -> None:
         """Stop where sampler and trainer disagree past a bound, with the state of the step before saved."""
@@ -192,10 +224,16 @@ class StageTraining:
         checkpoints = complete_checkpoints(self.files.checkpoints, self.run_dir.stage_key(self.index))
         step, last_line = 0, None
         if checkpoints:
-            state = restore_checkpoint(checkpoints[-1], self.learner)
-            step, last_line = int(state["step"]), state["metrics"]
+            state = restore_checkpoint(checkpoints[-1], self.learner, self.critic)
+            step, last_line, self.position = int(state["step"]), state["metrics"], int(state["data"]["position"])
+            self.trainer.kl_coefficient = state["kl_coefficient"]
+            for name, guard in self.trainer.nonfinite.items():
+                guard.in_a_row = state["nonfinite_in_a_row"][name]
             if self.world.is_first:
                 print(f"stage {self.stage.name}: continues after step {step}", flush=True)
+        else:
+            for module in filter(None, (self.learner, self.critic)):
+                create_moments(module, 0)
         if self.world.is_first:
             self.files.root.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.files.metrics, step, last_line)
@@ -216,12 +254,13 @@ class StageTraining:
             metrics["save_background_seconds"] = self.saver.write_seconds
 
     def _save(self, step: int, metrics: dict[str, Any]) -> None:
-        position = step * self.stage.rollout.num_prompts
         state = {
             "step": step,
             "policy_version": step,
             "seed": self.config.seed,
-            "data": {"position": position, "epoch": position // len(self.problems.train)},
+            "data": {"position": self.position, "epoch": self.position // len(self.problems.train)},
+            "kl_coefficient": self.trainer.kl_coefficient,
+            "nonfinite_in_a_row": {name: guard.in_a_row for name, guard in self.trainer.nonfinite.items()},
             "metrics": metrics,
         }
         self.saver.save(self.files.checkpoint(step), state)
@@ -244,35 +283,6 @@ class StageTraining:
     def _is_due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.stage.steps
 
-    def _load(self, folder: Path) -> PreTrainedModel:
-        return load_causal_lm(folder, self.config.policy, self.world.device)
 
-    def _start_engine(self, start: Path) -> RolloutEngine:
-        rollout = self.stage.rollout
-        choice = choose_engine(rollout)
-        if self.world.is_first:
-            print(f"stage {self.stage.name}: {choice}", flush=True)
-        return start_engine(
-            choice,
-            start,
-            self.config.policy,
-            rollout,
-            context_tokens=self.stage.context_tokens,
-            max_concurrent_sequences=rollout.max_concurrent_sequences,
-            beside_learner=True,
-            world=self.world,
-        )
-
-    def _layout(self) -> Layout:
-        policy = self.learner.causal_lm
-        layout = choose_layout(self.config.training, policy)
-        if self.world.is_first:
-            print(f"stage {self.stage.name}: updates with {attention_of(policy)} attention, in {layout}", flush=True)
-        return layout
-
-    def _reference(self, start: Path) -> ReferencePolicy | None:
-        if not self.stage.algorithm.kl_coefficient:
-            return None
-        if self.config.policy.lora is not None:
-            return AdapterOff(self.learner)
-        return FrozenCopy(self._load(start), self.config.training, self.world)
+def _num_tokens(drawn: Drawn) -> int:
+    return sum(len(rollout.problem.prompt_ids) + len(rollout.completion.token_ids) for rollout in drawn.sampled)

@@ -4,8 +4,8 @@ A response whose advantage is zero has no gradient when nothing but the surrogat
 computed forward nor backward. It still counts in every denominator and in the number of updates.
 
 The first update of a step is computed at the very weights that sampled: there the old policy's log-probabilities are
-the policy's own (to the bit in a model without dropout), and no pass is made for them. The updates behind it need one,
-before the weights change.
+the policy's own (to the bit in a model without dropout), and no pass is made for them, unless rewards wait for them.
+The updates behind it need one, before the weights change.
 
 With `algorithm.old_logprobs: sampler` no update has such a pass: the ratio is taken against the log-probabilities that
 the sampler gave with its tokens (PPO with the policy that acted as the old one). That is the same to rounding where
@@ -13,25 +13,56 @@ sampler and trainer compute alike, as they do in float32 on a CPU with either en
 what they disagree about. The disagreement is then known for the first update's tokens alone.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
-from rl_core.algorithms.advantages import group_relative
-from rl_core.algorithms.objectives import token_weights
+from rl_core.algorithms.objectives import epoch_weights
 from rl_core.config import AlgorithmConfig
-from rl_core.rollout.collect import Rollout
+from rl_core.config.sections import GuardConfig
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
+from rl_core.training.credit import (
+    Updates,
+    diverges_in_reward,
+    give_token_advantages,
+    give_value_weights,
+    is_by_token,
+)
+from rl_core.training.critic import Critic
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
+from rl_core.training.guard import NonfiniteGuard
 from rl_core.training.learner import Learner
-from rl_core.training.loss import micro_batch_loss
+from rl_core.training.loss import critic_loss, micro_batch_loss
 from rl_core.training.reference import ReferencePolicy
+from rl_core.training.samples import weighted
+from rl_core.training.trained_module import Update
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the updates of one step came to, of the policy or of the critic."""
+
+    loss: float | None = None  # mean over the updates that were applied; None where none was
+    grad_norm: float | None = None  # likewise, before clipping
+    num_left_out: int = 0  # updates whose loss or gradient was not finite
+
+    @classmethod
+    def by(cls, updates: Sequence[Update]) -> Self:
+        applied = [update for update in updates if update.applied]
+        left_out = len(updates) - len(applied)
+        if not applied:
+            return cls(num_left_out=left_out)
+        loss, grad_norm = (
+            sum(values) / len(applied) for values in zip(*((u.loss, u.grad_norm) for u in applied), strict=True)
+        )
+        return cls(loss, grad_norm, left_out)
 
 
 class StepTrainer:
-    """Trains one policy with one algorithm."""
+    """Trains one policy with one algorithm, and its critic where the algorithm has one."""
 
     def __init__(
         self,
@@ -39,60 +70,117 @@ class StepTrainer:
         reference: ReferencePolicy | None,
         algorithm: AlgorithmConfig,
         *,
+        num_samples: int,
         temperature: float,
         layout: Layout,
+        normalizer_tokens: int | None = None,
+        critic: Critic | None = None,
+        value_clip: float | None = None,
+        guard: GuardConfig = GuardConfig(),  # noqa: B008 - frozen
     ) -> None:
+        """Args:
+        num_samples: responses to each prompt (G), side by side.
+        normalizer_tokens: of the aggregation with a constant normaliser.
+        """
         self._learner, self._reference, self._algorithm = learner, reference, algorithm
-        self._temperature, self._layout = temperature, layout
+        self._num_samples, self._temperature, self._layout = num_samples, temperature, layout
+        self._normalizer_tokens = normalizer_tokens
+        self._critic, self._value_clip = critic, value_clip
+        self.kl_coefficient = algorithm.kl_coefficient  # as it stands, where it adapts
+        self.nonfinite = {name: NonfiniteGuard(name, guard.max_nonfinite_updates) for name in ("policy", "critic")}
 
-    def samples(self, rollouts: Sequence[Rollout], num_samples: int) -> tuple[list[Sample], float]:
-        """Rollouts with their advantages, and the share of groups that have none."""
-        rewards = torch.tensor([float("nan") if r.score.reward is None else r.score.reward for r in rollouts])
-        groups = rewards.double().reshape(-1, num_samples)
-        advantages = group_relative(groups, self._algorithm.baseline, self._algorithm.scale)
-        flat = advantages.float().flatten().tolist()
-        samples = [
-            Sample(rollout.problem.prompt_ids, rollout.completion.token_ids, rollout.completion.logprobs, advantage)
-            for rollout, advantage in zip(rollouts, flat, strict=True)
-        ]
-        return samples, float((advantages == 0).all(-1).double().mean())
-
-    def updates(self, samples: Sequence[Sample]) -> list[list[MicroBatch]]:
+    def updates(self, samples: Sequence[Sample]) -> Updates:
         """This rank's micro-batches of each optimizer update of one pass over the batch."""
         size = self._algorithm.minibatch_sequences
         return [self._micro_batches(samples[start : start + size]) for start in range(0, len(samples), size)]
 
-    def with_fixed_logprobs(self, updates: list[list[MicroBatch]], figures: Figures) -> list[list[MicroBatch]]:
-        """The micro-batches with the log-probabilities that do not change during the step: reference and old.
+    def prepared(self, samples: Sequence[Sample], figures: Figures) -> Updates:
+        """The micro-batches with everything that does not change during the step. A collective call.
 
-        The old ones of the first update are left out: `train` takes them from its forward pass.
+        The old log-probabilities of the first update are left out where nothing waits for them: `train_policy` takes
+        them from its forward pass.
         """
-        first, *later = [self._with_reference(update) for update in updates]
-        return [first, *(self._with_old(update, figures) for update in later)]
+        updates = [self._with_reference(update) for update in self.updates(samples)]
+        at_once = 0 if diverges_in_reward(self._algorithm) else 1
+        updates = [*updates[:at_once], *(self._with_old(update, figures) for update in updates[at_once:])]
+        if self._critic is not None:
+            updates = [self._with_values(update) for update in updates]
+        if not is_by_token(self._algorithm):
+            return updates
+        return give_token_advantages(
+            updates,
+            self._algorithm,
+            kl_coefficient=self.kl_coefficient,
+            num_samples=self._num_samples,
+            num_responses=len(samples),
+            world=self._learner.world,
+            figures=figures,
+        )
 
-    def train(
-        self, updates: list[list[MicroBatch]], figures: Figures, before_first_change: Callable[[], None] = lambda: None
-    ) -> tuple[float, float]:
-        """Every optimizer update of the step; the mean loss and mean gradient norm over them.
+    def train_policy(
+        self, updates: Updates, figures: Figures, before_first_change: Callable[[], None] = lambda: None
+    ) -> Trained:
+        """Every optimizer update of the policy in the step.
 
         Args:
             before_first_change: called when sampler and policy have been compared on all tokens that are compared, and
                 the policy is still the one that sampled.
+
+        Raises:
+            GuardStop: more updates in a row than the recipe allows had a loss or gradient that is not finite.
         """
         first, *later = updates
         seen: list[MicroBatch] = []
 
         def token_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-            return micro_batch_loss(batch, logprobs, entropies, self._algorithm, figures)
+            return micro_batch_loss(
+                batch, logprobs, entropies, self._algorithm, figures, kl_coefficient=self.kl_coefficient
+            )
 
         def first_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-            seen.append(self._measured(batch, logprobs.detach(), entropies.detach(), figures))
+            known = batch.old_logprobs is not None
+            seen.append(batch if known else self._measured(batch, logprobs.detach(), entropies.detach(), figures))
             return token_loss(seen[-1], logprobs, entropies)
 
         done = [self._learner.update(first, self._temperature, first_loss, before_first_change)]
-        remaining = [*later, *[seen, *later] * (self._algorithm.epochs - 1)]
-        done += [self._learner.update(batches, self._temperature, token_loss) for batches in remaining]
-        return sum(u.loss for u in done) / len(done), sum(u.grad_norm for u in done) / len(done)
+        self.nonfinite["policy"].see(done[-1])
+        for batches in self._later_updates([seen, *later]):
+            done.append(self._learner.update(batches, self._temperature, token_loss))
+            self.nonfinite["policy"].see(done[-1])
+        return Trained.by(done)
+
+    def train_critic(self, updates: Updates, figures: Figures) -> Trained:
+        """Every optimizer update of the critic in the step; raises as `train_policy` does."""
+        assert self._critic is not None
+
+        def value_loss(batch: MicroBatch, values: torch.Tensor) -> torch.Tensor:
+            return critic_loss(batch, values, self._value_clip, figures)
+
+        done = []
+        for batches in updates * self._algorithm.epochs:
+            done.append(self._critic.update(batches, value_loss))
+            self.nonfinite["critic"].see(done[-1])
+        return Trained.by(done)
+
+    def _later_updates(self, updates: Updates) -> Iterator[list[MicroBatch]]:
+        """What follows the first update: the rest of the first pass, and the passes behind it."""
+        yield from updates[1:]
+        for _ in range(self._algorithm.epochs - 1):
+            yield from self._weighted_by_epoch(updates) if self._algorithm.objective == "cpgd" else updates
+
+    def _weighted_by_epoch(self, updates: Updates) -> Updates:
+        """CPGD's later passes: each token's advantage by how far the policy has moved when the pass begins."""
+        bounds = {"clip_low": self._algorithm.clip_low, "clip_high": self._algorithm.clip_high}
+
+        def of_update(batches: list[MicroBatch]) -> list[MicroBatch]:
+            moved = []
+            for batch, now in zip(batches, self._learner.logprobs(batches, self._temperature)[0], strict=True):
+                assert batch.old_logprobs is not None
+                weights = epoch_weights(now, batch.old_logprobs, **bounds)
+                moved.append(replace(batch, advantages=batch.advantages * weights))
+            return moved
+
+        return [of_update(batches) for batches in updates]
 
     def _with_reference(self, batches: list[MicroBatch]) -> list[MicroBatch]:
         if self._reference is None:
@@ -105,6 +193,12 @@ class StepTrainer:
             return [replace(batch, old_logprobs=batch.sampler_logprobs) for batch in batches]
         old, entropies = self._learner.logprobs(batches, self._temperature)
         return [self._measured(*of_batch, figures) for of_batch in zip(batches, old, entropies, strict=True)]
+
+    def _with_values(self, batches: list[MicroBatch]) -> list[MicroBatch]:
+        assert self._critic is not None
+        values = self._critic.values(batches)
+        valued = [replace(batch, old_values=value) for batch, value in zip(batches, values, strict=True)]
+        return give_value_weights(valued, self._critic.world)
 
     def _measured(
         self, batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, figures: Figures
@@ -124,17 +218,15 @@ class StepTrainer:
         return replace(batch, old_logprobs=logprobs if recompute else batch.sampler_logprobs)
 
     def _micro_batches(self, samples: Sequence[Sample]) -> list[MicroBatch]:
-        lengths = torch.tensor([len(sample.response_ids) for sample in samples])
-        weights = token_weights(
-            lengths, self._algorithm.aggregation, num_tokens=float(lengths.sum()), num_sequences=len(samples)
-        ).tolist()
-        weighted = [replace(sample, weight=weight) for sample, weight in zip(samples, weights, strict=True)]
-        trained = [sample for sample in weighted if sample.advantage != 0 or self._all_count]
+        own = weighted(samples, self._algorithm, normalizer_tokens=self._normalizer_tokens)
         # An update without any gradient still moves AdamW by its momentum, so it is made, of one weightless sample.
-        chosen = trained or [replace(weighted[0], weight=0.0)]
+        chosen = [sample for sample in own if self._is_computed(sample)] or [replace(own[0], weight=0.0)]
         world = self._learner.world
         return micro_batches(chosen, self._layout, rank=world.rank, num_ranks=world.size, device=world.device)
 
-    @property
-    def _all_count(self) -> bool:
-        return self._algorithm.kl_coefficient > 0 or self._algorithm.entropy_coefficient > 0
+    def _is_computed(self, sample: Sample) -> bool:
+        algorithm = self._algorithm
+        if is_by_token(algorithm):  # what it weighs nothing with, it may still be compared with
+            return True
+        more_than_surrogate = algorithm.needs_reference or algorithm.entropy_coefficient or algorithm.drift_coefficient
+        return sample.trained and bool(sample.advantage != 0 or more_than_surrogate)

@@ -58,7 +58,8 @@ def test_every_benchmark_is_told_of_in_the_readme() -> None:
 def test_grading_is_measured(tmp_path: Path) -> None:
     problems = tmp_path / "problems.json"
     problems.write_text(json.dumps([{"answer": answer} for answer in (r"\frac{1}{2}", "3", "x+1")]))
-    table, outcome = measured("grading", tmp_path, problems)
+    table, outcome = measured("grading", tmp_path, problems, "--adversarial", tmp_path / "none")
+    assert "adversarial answers: skipped" in table
     assert "realistic, grader" in table
     assert outcome["fast_path_per_second"] > 0
     assert outcome["pairs"] > 0

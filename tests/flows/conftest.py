@@ -52,7 +52,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     results = tmp_path_factory.mktemp("results")
     with (
-        prefect_test_harness(server_startup_timeout=60),
+        prefect_test_harness(server_startup_timeout=300),
         temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: results}),
     ):
         yield

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ HEAVY = ("prefect", "torch", "transformers", "deepspeed", "vllm", "pandas")
 def command(*arguments: str, environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "flows.deepscaler_recipe", *arguments],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["--plan"], ["--plan", "seed=3"], ["nothing_like_this=1"]])
+@pytest.mark.parametrize(
+    "arguments", [["--plan"], ["--plan", "seed=3"], ["--plan", "--rehearse"], ["nothing_like_this=1"]]
+)
 def test_plans_and_mistakes_are_answered_without_anything_heavy(
     arguments: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -41,10 +44,38 @@ def test_the_plan_shows_the_stages_and_what_is_left_to_do(environment: dict[str,
     assert done.stdout.count("to do") == 14
 
 
+def test_a_rehearsal_says_what_is_scaled_and_what_is_kept_and_runs_in_a_folder_of_its_own(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    preset = REPOSITORY / "configs" / "deepscaler_1_5b_nemo.yaml"
+    arguments = ["--config", str(preset), "--rehearse", "--plan", "algorithm.clip_low=0.17"]
+    done = command(*arguments, "rehearsal.stages.1.steps=7", environment=environment, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scaled, kept, plan = done.stdout.partition("Kept")[0], *done.stdout.partition("Kept")[2].split("rehearsal of ")[:2]
+    assert "rehearsal of deepscaler_1_5b_nemo, at toy size: it needs no accelerator" in scaled
+    assert re.search(r"stages\.\*\.steps +│ 240, 290, 50 +│ 20, 7, 20 +│ asked for", scaled)
+    assert re.search(r"stages\.\*\.max_response_tokens +│ 8192, 16384, 24576 +│ 32, 64, 96", scaled)
+    assert "16 updates a step" in kept
+    assert "clip_low 0.17" in kept
+    assert plan.startswith("deepscaler_1_5b_nemo: deepscaler_1_5b_nemo-rehearsal")
+    assert "runs/deepscaler_1_5b_nemo-rehearsal/stages/2-16k" in plan
+    assert not (tmp_path / "runs").exists()
+
+
+def test_texts_of_a_recipe_that_look_like_markup_are_shown_as_they_are(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    template = "data.prompt_template='[INST] {problem} [/INST]'"
+    arguments = ["--config", str(REPOSITORY / "configs" / "ppo_qwen2_5_7b.yaml"), "--rehearse", "--plan", template]
+    done = command(*arguments, environment=environment, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[INST] {problem} [/INST]" in done.stdout
+
+
 def test_help_names_the_options(environment: dict[str, str], tmp_path: Path) -> None:
     done = command("--help", environment=environment, folder=tmp_path)
     assert done.returncode == 0
-    assert all(option in done.stdout for option in ("--config", "--run-dir", "--plan", "key=value"))
+    assert all(option in done.stdout for option in ("--config", "--run-dir", "--plan", "--rehearse", "key=value"))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +95,10 @@ def test_help_names_the_options(environment: dict[str, str], tmp_path: Path) -> 
         (["embedded.context_tokens=2048", "policy.model_name=./absent"], "no such folder"),
         (["policy.model_name=./model"], "stages.0: 96 tokens of prompt and response, but the context of ./model is 64"),
         (["--run-dir", "empty.json"], "cannot be used as a folder"),
+        (["rehearsal.stages.0.steps=2"], "rehearsal: unknown key"),
+        (["--rehearse", "stages.0.steps=none"], "stages.0.steps: Input should be a valid integer"),
+        (["--rehearse", "rehearsal.stages.0.step=2"], "the rehearsal of embedded is not a valid recipe"),
+        (["--rehearse", "data.chat_template='{{ messages'"], "data.chat_template: not Jinja, in line 1"),
     ],
 )
 def test_a_mistake_ends_with_one_message_and_nothing_started(

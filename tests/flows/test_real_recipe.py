@@ -14,12 +14,14 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("1-8k", "2-16k", "3-24k")
+CHAT_TEMPLATE = "{% for message in messages %}<|user|>{{ message.content }}<|assistant|>{% endfor %}"
 TINY = [
     "embedded.train_problems=96",
     "embedded.test_problems=16",
     "embedded.clean_loss=50",
     "embedded.mixed_steps=10",
     "data.probe_problems=8",
+    f"data.chat_template='{CHAT_TEMPLATE}'",
     "rollout.num_prompts=4",
     "rollout.num_samples=4",
     "algorithm.minibatch_sequences=8",
@@ -121,6 +123,7 @@ def _assert_loads_by_path_alone(folder: Path) -> None:
         "text = 'Compute 12 a+5 b-6'\n"
         "assert tokenizer.decode(tokenizer(text)['input_ids']) == text\n"
         "assert model.config.vocab_size == len(tokenizer)\n"
+        f"assert tokenizer.chat_template == {CHAT_TEMPLATE!r}\n"
     )
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True, cwd=folder)
 

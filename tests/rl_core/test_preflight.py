@@ -52,3 +52,51 @@ def test_a_stage_longer_than_the_context_of_a_local_model_is_told(tmp_path: Path
     with pytest.raises(MistakeError, match=r"stages\.2: 160 tokens .* 150"):
         check(tmp_path, model)
     check(tmp_path, model, "policy.hf_config_overrides.max_position_embeddings=160")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for message in messages %}", "data.chat_template: not Jinja, in line 1: "),
+        ("{{ message.content }", "data.chat_template: not Jinja, in line 1: "),
+        ("{{ messages[0].role }}", "data.chat_template: renders nothing of the problem: it must show"),
+        ("{{ raise_exception('no user turns') }}", "data.chat_template: cannot render user turns: no user turns"),
+        ("{{ 1 // 0 }}", "data.chat_template: cannot render user turns: "),
+    ],
+)
+def test_a_chat_template_that_shows_no_problem_is_told(tmp_path: Path, template: str, message: str) -> None:
+    with pytest.raises(MistakeError) as refused:
+        check(tmp_path, f'data.chat_template="{template}"')
+    assert str(refused.value).startswith(message)
+
+
+def test_a_chat_template_that_leaves_out_the_system_prompt_is_told(tmp_path: Path) -> None:
+    template = "data.chat_template='{{ messages[-1].content }}'"
+    check(tmp_path, template)
+    with pytest.raises(MistakeError, match=r"data\.chat_template: renders nothing of data\.system_prompt"):
+        check(tmp_path, template, "data.system_prompt=Be brief.")
+
+
+def test_a_chat_template_may_use_what_transformers_offers(tmp_path: Path) -> None:
+    (tmp_path / "template.jinja").write_text(
+        "{{ bos_token }}{{ strftime_now('%d %b %Y') }}{{ tools | tojson(indent=2) if tools }}\n"
+        "{% for message in messages %}{% if loop.index > 9 %}{% break %}{% endif %}\n"
+        "{% generation %}{{ message['content'] | trim }}{% endgeneration %}\n{% endfor %}"
+    )
+    check(tmp_path, f"data.chat_template={tmp_path / 'template.jinja'}")
+
+
+def test_a_critics_folder_that_is_not_there_or_holds_no_model_is_told(tmp_path: Path) -> None:
+    critic = ("algorithm.baseline=critic", "algorithm.scale=none")
+    check(tmp_path, *critic, "critic={}")
+    for name in (str(tmp_path / "absent"), "owner/on-the-hub"):
+        with pytest.raises(MistakeError, match=rf"critic\.model_name is '{name}': no such folder"):
+            check(tmp_path, *critic, f"critic.model_name={name}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MistakeError, match=r"critic\.model_name is .*empty': the folder holds no readable config"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'empty'}")
+    own_model(tmp_path, 160)
+    check(tmp_path, *critic, f"critic.model_name={tmp_path / 'model'}")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    with pytest.raises(MistakeError, match=r"critic\.model_name is .*model': holds no model\.safetensors"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'model'}")

@@ -18,8 +18,10 @@ TABLE: dict[str, set[str]] = {
     "name=other": set(),
     "seed=1": ALL,
     "data.train.max_rows=100": ALL,
+    "data.test={source: held_out, fraction: 0.2}": ALL,
     "data.prompt_template=Q {problem}": FROM_DATA,
     "data.system_prompt=Be brief": FROM_DATA,
+    "data.chat_template='{{ messages[0].content }}'": FROM_BASE,
     "data.probe_problems=9": FROM_DATA,
     "embedded.test_problems=99": ALL,
     "embedded.mixed_steps=7": ALL,
@@ -79,6 +81,19 @@ def test_an_evaluation_is_named_by_its_model_its_benchmark_and_its_protocol() ->
     assert run_of("evaluation.protocol.seed=1").evaluation("0123456789abcdef") != path
     assert run_of("evaluation.benchmark=probe").evaluation("0123456789abcdef").name.startswith("probe-")
     assert run_of("evaluation.max_concurrent_sequences=3").evaluation("0123456789abcdef") == path
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["prompt_template='Q: {problem}'", "system_prompt=Be brief", "chat_template='{{ messages[0].content }}'"],
+)
+def test_how_a_problem_is_put_belongs_to_the_protocol(override: str) -> None:
+    before, after = run_of(), run_of(f"data.{override}")
+    assert before.evaluation("0123456789abcdef") != after.evaluation("0123456789abcdef")
+    name = override.partition("=")[0]
+    changed = {key for key in before.protocol if before.protocol[key] != after.protocol[key]}
+    assert changed == {name}
+    assert after.protocol[name] == getattr(after.config.data, name)
 
 
 def test_where_everything_is() -> None:

@@ -14,6 +14,7 @@ from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 
 BLOCK = 32768
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def stored_messages(file: Path) -> Iterator[bytes]:
 
 def records(file: Path) -> tuple[str, list[dict[str, float]]]:
     """The run's id and what was logged, from wandb's own file, once its process has written all of it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         stored = [wandb_internal_pb2.Record.FromString(message) for message in stored_messages(file)]
         if any(record.WhichOneof("record_type") == "exit" for record in stored):

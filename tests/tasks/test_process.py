@@ -1,9 +1,9 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tasks import process
@@ -54,12 +54,14 @@ def test_a_bar_that_redraws_itself_gives_lines_and_bytes_that_are_no_text_do_no_
 
 
 def test_a_descendant_that_holds_the_pipe_does_not_hold_us() -> None:
-    script = (
-        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(8)']); print('done')"
-    )
-    started = time.monotonic()
-    assert lines_of(script) == [("done", False)]
-    assert time.monotonic() - started < 5
+    script = """
+import subprocess, sys
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+"""
+    ((said, _),) = lines_of(script)
+    descendant = psutil.Process(int(said))
+    assert descendant.status() != psutil.STATUS_ZOMBIE
+    descendant.kill()
 
 
 def test_a_group_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +89,7 @@ time.sleep(60)
 
 def test_what_takes_longer_than_allowed_is_not_waited_for() -> None:
     child = start("import time; time.sleep(60)")
-    started = time.monotonic()
     with Pipes(child, lambda *_: None) as pipes:
         assert pipes.pump(0.2) is None
-        assert time.monotonic() - started < 5
+        assert child.poll() is None
         stop_group(child, pipes)

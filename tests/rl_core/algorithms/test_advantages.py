@@ -1,3 +1,5 @@
+"""Advantages within a group: by hand, in degenerate groups, and by their invariances."""
+
 import math
 from itertools import product
 from random import Random
@@ -8,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_core.algorithms.advantages import Baseline, Scale, group_relative
+from tests.rl_core.algorithms import oracles
 
 BASELINES: tuple[Baseline, ...] = ("group_mean", "leave_one_out")
-SCALES: tuple[Scale, ...] = ("group_std", "leave_one_out_std", "none")
+SCALES: tuple[Scale, ...] = ("group_std", "leave_one_out_std", "none", "informative_share")
 CHOICES = list(product(BASELINES, SCALES))
 NAN = math.nan
 ROUNDING = 1e-12  # of float64
@@ -29,6 +32,9 @@ WORKED = {
     ("leave_one_out", "none"): [0, -4 / 3, -4 / 3, 8 / 3],
     ("leave_one_out", "group_std"): [0, -4 / 3 / math.sqrt(2), -4 / 3 / math.sqrt(2), 8 / 3 / math.sqrt(2)],
     ("leave_one_out", "leave_one_out_std"): [0, -4 / 3 * math.sqrt(3 / 7), -4 / 3 * math.sqrt(3 / 7), 8 / math.sqrt(3)],
+    # Alone it is the one group of one that teaches something: weight 1.
+    ("group_mean", "informative_share"): [0, -1, -1, 2],
+    ("leave_one_out", "informative_share"): [0, -4 / 3, -4 / 3, 8 / 3],
 }
 
 
@@ -64,6 +70,44 @@ def test_where_only_the_others_agree_the_difference_is_left_undivided() -> None:
     assert advantages([1, 0], "leave_one_out", "leave_one_out_std") == [1.0, -1.0]
 
 
+def cpgd_groups(num_informative: int) -> torch.Tensor:
+    """Eight prompts of 16 responses: in some a quarter is right, of the others all is right, or wrong, or unscored."""
+    informative = [1.0] * 4 + [0.0] * 12
+    others = [[1.0] * 16, [0.0] * 16, [NAN] * 16, [NAN] * 15 + [1.0]]
+    return torch.tensor([informative] * num_informative + [others[i % 4] for i in range(8 - num_informative)])
+
+
+def test_cpgds_three_weights_of_eight_prompts_of_which_four_teach_something() -> None:
+    rewards = cpgd_groups(4)
+    differences = torch.tensor([0.75] * 4 + [-0.25] * 12)
+    std = math.sqrt((4 * 0.75**2 + 12 * 0.25**2) / 15)
+    for scale, weight in (("group_std", 1 / std), ("none", 1.0), ("informative_share", 8 / 4)):
+        advantages = group_relative(rewards, "group_mean", scale)
+        for group in advantages[:4]:
+            torch.testing.assert_close(group, weight * differences)
+        assert not advantages[4:].any()
+
+
+@pytest.mark.parametrize(
+    ("num_informative", "cap", "weight"), [(8, 3.0, 1.0), (4, 3.0, 2.0), (2, 3.0, 3.0), (1, 3.0, 3.0), (2, 5.0, 4.0)]
+)
+def test_the_informative_share_counts_prompts_and_is_bounded(num_informative: int, cap: float, weight: float) -> None:
+    rewards = cpgd_groups(num_informative)
+    advantages = group_relative(rewards, "group_mean", "informative_share", max_informative_weight=cap)
+    assert advantages[0, 0].item() == pytest.approx(weight * 0.75)
+
+
+def test_without_any_informative_prompt_the_share_weighs_nothing() -> None:
+    rewards = cpgd_groups(0)
+    assert not group_relative(rewards, "group_mean", "informative_share").any()
+    assert torch.equal(group_relative(rewards, "none", "informative_share"), rewards.nan_to_num(0.0))
+
+
+@pytest.mark.parametrize("rewards", [[0.5], [1.0, 1.0, 1.0], [NAN, 2.0, NAN], [NAN, NAN], [0.0, -3.0, NAN]])
+def test_without_a_baseline_the_reward_itself_remains_also_where_nothing_differs(rewards: list[float]) -> None:
+    assert advantages(rewards, "none", "none") == [0.0 if math.isnan(reward) else reward for reward in rewards]
+
+
 def test_each_group_stands_for_itself() -> None:
     rewards = torch.tensor([[1.0, 0.0, 0.0, 3.0], [1.0, 1.0, 1.0, 1.0], [NAN, 0.0, 2.0, NAN]])
     expected = torch.tensor([[0.0, -1.0, -1.0, 2.0], [0.0] * 4, [0.0, -1.0, 1.0, 0.0]])
@@ -90,6 +134,22 @@ def test_the_order_of_groups_and_of_responses_does_not_matter(
     columns = random.sample(range(values.shape[1]), values.shape[1])
     expected = group_relative(values, *choice)[rows][:, columns]
     torch.testing.assert_close(group_relative(values[rows][:, columns], *choice), expected, rtol=1e-6, atol=1e-6)
+
+
+# Quarters: where rewards differ at all, they differ by more than what counts as rounding.
+quarters = st.one_of(st.just(NAN), st.integers(-8, 8).map(lambda number: number / 4))
+groups_of_quarters = st.integers(1, 6).flatmap(
+    lambda size: st.lists(st.lists(quarters, min_size=size, max_size=size), min_size=1, max_size=6)
+)
+
+
+@given(groups_of_quarters, st.sampled_from([*CHOICES, *product(("none",), SCALES)]), st.floats(1, 5))
+def test_every_combination_is_the_one_written_out(
+    rewards: list[list[float]], choice: tuple[Baseline, Scale], cap: float
+) -> None:
+    result = group_relative(torch.tensor(rewards, dtype=torch.float64), *choice, max_informative_weight=cap)
+    for got, expected in zip(result.tolist(), oracles.group_advantages(rewards, *choice, cap), strict=True):
+        assert got == pytest.approx(expected, abs=ROUNDING)
 
 
 @given(groups, st.sampled_from(SCALES), st.integers(-5, 5))

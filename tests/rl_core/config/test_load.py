@@ -109,7 +109,7 @@ def test_an_override_that_is_none_is_explained(override: str, message: str) -> N
         ("seed=-1", "seed: Input should be greater than or equal to 0 (received -1)"),
         ("training.zero_stage=4", "training.zero_stage: Input should be 0, 1, 2 or 3 (received 4)"),
         ("stages.0.steps=null", "stages.0.steps: Input should be a valid integer (received None)"),
-        ("algorithm.clip_low=1", "algorithm.clip_low: Input should be less than 1 (received 1)"),
+        ("algorithm.clip_low=2", "algorithm.clip_low: Input should be less than or equal to 1 (received 2)"),
         ("stages=3", "stages: Input should be a valid tuple (received 3)"),
         (
             "stages.0.rollout=3",

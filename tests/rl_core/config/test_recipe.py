@@ -1,11 +1,12 @@
 """The rules inside and between the sections, each with its message."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from rl_core.config import EMBEDDED_PRESET, RecipeConfig, check_config, load_config
+from rl_core.config import EMBEDDED_PRESET, RecipeConfig, check_config, dump_config, load_config
 from rl_core.errors import MistakeError
 
 
@@ -98,6 +99,18 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             "data.train: source: path needs `path`",
         ),
         (
+            {"data": {"train": {"source": "held_out"}, "test": {"source": "embedded"}}},
+            "data: train: source: held_out is for data.test, whose rows it draws out of data.train",
+        ),
+        (
+            {"data": {"train": {"source": "embedded"}, "test": {"source": "held_out", "max_rows": 9}}},
+            "data.test: max_rows does nothing with source: held_out",
+        ),
+        (
+            {"data": {"train": {"source": "embedded", "seed": 3}, "test": {"source": "embedded"}}},
+            "data.train: seed does nothing with source: embedded",
+        ),
+        (
             {"evaluation": {"protocol": {"temperature": 0, "num_samples": 2}}},
             "evaluation.protocol: temperature 0 gives one answer: num_samples must be 1, or temperature above 0",
         ),
@@ -140,6 +153,37 @@ def test_a_prompt_template_holds_the_problem_once(template: str) -> None:
     source = {"source": "embedded"}
     with pytest.raises(MistakeError, match=r"data: prompt_template must hold \{problem\} exactly once"):
         check(data={"train": source, "test": source, "prompt_template": template})
+
+
+def test_the_file_of_a_chat_template_is_read_so_that_the_resolved_recipe_holds_its_text(tmp_path: Path) -> None:
+    text = "{% for message in messages %}\n{{ message.content }} \u2264\n{% endfor %}"
+    (tmp_path / "template.jinja").write_text(text, encoding="utf-8")
+    source = {"source": "embedded"}
+    config = check(data={"train": source, "test": source, "chat_template": str(tmp_path / "template.jinja")})
+    assert config.data.chat_template == text
+    resolved = tmp_path / "config.yaml"
+    resolved.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(resolved).data.chat_template == text
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("absent.jinja", "No such file or directory"), ("latin.jinja", "not UTF-8"), (".", "Is a dir")]
+)
+def test_a_chat_template_that_is_neither_jinja_nor_a_file_is_refused(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "latin.jinja").write_bytes(b"{{ \xe9 }}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MistakeError) as refused:
+        load_config(overrides=[f"data.chat_template={name}"])
+    assert (
+        str(refused.value)
+        .splitlines()[1]
+        .startswith(
+            f"  data.chat_template: holds no Jinja ({{{{ or {{%), and no file of that name can be read from {tmp_path} "
+            f"({reason}"
+        )
+    )
 
 
 def test_a_context_is_prompt_and_response_unless_bounded() -> None:

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_core.config import EmbeddedConfig
-from rl_core.embedded.task import DEPTH_WEIGHTS, Chain, draw_depths, make_problems, num_chains
+from rl_core.config.sections import AnswerFormat, RewardConfig
+from rl_core.embedded.task import DEPTH_WEIGHTS, Chain, draw_depths, make_problems, num_chains, response
 from rl_core.errors import MistakeError
+from rl_core.rewards import Scorer
 
 SMALL = EmbeddedConfig(train_problems=300, test_problems=50)
 
@@ -16,9 +18,34 @@ SMALL = EmbeddedConfig(train_problems=300, test_problems=50)
 def test_a_problem_and_its_solution_by_hand() -> None:
     chain = Chain(12, (5, -6, -2))
     assert chain.problem == "Compute 12 a+5 b-6 c-2"
-    assert chain.solution == "12a+5=17\n17b-6=11\n11c-2=9\n\\boxed{9}"
+    assert chain.solution() == "12a+5=17\n17b-6=11\n11c-2=9\n\\boxed{9}"
     assert chain.values == [12, 17, 11, 9]
     assert chain.depth == 3
+
+
+def test_the_other_forms_of_a_solution_by_hand() -> None:
+    chain = Chain(12, (5, -6))
+    assert chain.solution("answer_tag") == "12a+5=17\n17b-6=11\n<answer>11</answer>"
+    assert chain.solution("thought") == "<think>\n12a+5=17\n17b-6=11\n</think>\\boxed{11}"
+
+
+@pytest.mark.parametrize(
+    ("answer_format", "reward"),
+    [
+        ("boxed", RewardConfig(name="boxed")),
+        ("answer_tag", RewardConfig(name="answer_tag", kwargs={"rule": "faithful"})),
+        ("answer_tag", RewardConfig(name="answer_tag")),
+        ("thought", RewardConfig(name="deepscaler")),
+        ("thought", RewardConfig(name="boxed")),
+    ],
+)
+def test_a_solution_earns_the_reward_that_its_form_is_for_and_a_wrong_answer_does_not(
+    answer_format: AnswerFormat, reward: RewardConfig
+) -> None:
+    chain = Chain(12, (5, -6))
+    responses = [chain.solution(answer_format), response(chain.lines(), 10, answer_format), chain.lines()[0]]
+    scores = Scorer([reward]).score(responses, ["11"] * 3, [False] * 3)
+    assert [score.reward for score in scores] == [1.0, 0.0, 0.0]
 
 
 def worked_out(problem: str) -> list[int]:
@@ -64,6 +91,12 @@ def test_no_problem_comes_twice_and_the_held_out_ones_are_not_trained_on() -> No
 def test_the_problems_are_a_function_of_the_seed() -> None:
     assert make_problems(SMALL, 5) == make_problems(SMALL, 5)
     assert make_problems(SMALL, 5)["test"] != make_problems(SMALL, 6)["test"]
+
+
+def test_the_form_of_the_answers_changes_the_solutions_and_no_problem() -> None:
+    boxed, tagged = make_problems(SMALL, 5), make_problems(SMALL.model_copy(update={"answer_format": "answer_tag"}), 5)
+    assert [row["problem"] for row in tagged["train"]] == [row["problem"] for row in boxed["train"]]
+    assert all(row["solution"].endswith(f"<answer>{row['answer']}</answer>") for row in tagged["train"])
 
 
 def test_depths_are_distributed_as_they_are_weighed() -> None:

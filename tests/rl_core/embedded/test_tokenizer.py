@@ -1,4 +1,5 @@
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -6,8 +7,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from rl_core.config import EmbeddedConfig
-from rl_core.embedded.task import make_problems
-from rl_core.embedded.tokenizer import NUMBERS, OPERATIONS, build_tokenizer
+from rl_core.config.sections import AnswerFormat
+from rl_core.embedded.task import Chain, make_problems
+from rl_core.embedded.tokenizer import NUMBERS, OPERATIONS, TAGS, build_tokenizer
 from tests.rl_core.tiny import tiny_qwen2
 
 TOKENIZER = build_tokenizer()
@@ -75,6 +77,24 @@ def test_the_chat_template_and_its_special_tokens(loaded: PreTrainedTokenizerBas
         assert loaded.decode([number], skip_special_tokens=True) == ""
     assert (loaded.eos_token, loaded.pad_token) == ("<|end|>", "<|endoftext|>")
     assert loaded.eos_token_id != loaded.pad_token_id
+
+
+@pytest.mark.parametrize("answer_format", ["answer_tag", "thought"])
+def test_a_form_with_tags_has_one_token_for_each_behind_those_that_every_form_has(
+    answer_format: AnswerFormat, tmp_path: Path
+) -> None:
+    tagged = build_tokenizer(answer_format)
+    text = Chain(12, (5, -6)).solution(answer_format)
+    ids = tagged(text)["input_ids"]
+    assert [tagged(tag)["input_ids"] for tag in TAGS[answer_format]] == [[406], [407]]
+    assert tagged.decode(ids, skip_special_tokens=True) == text
+    # A step is six tokens in every form; the rest is 3 of <answer>11</answer>, or 7 of <think>\n</think>\boxed{11}.
+    assert len(ids) == 2 * 6 + {"answer_tag": 3, "thought": 7}[answer_format]
+    plain = Chain(12, (5, -6)).solution()
+    assert tagged(plain)["input_ids"] == TOKENIZER(plain)["input_ids"]
+    tagged.save_pretrained(tmp_path)
+    tiny_qwen2(vocabulary=len(tagged)).save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] == ids
 
 
 def test_the_ids_are_always_the_same() -> None:

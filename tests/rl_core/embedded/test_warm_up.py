@@ -55,9 +55,10 @@ def test_a_loss_that_does_not_fall_is_told(tmp_path: Path) -> None:
         warmed_up(tmp_path / "base", clean_loss=1e-6, max_clean_steps=3)
 
 
-def writer(held_out: set[str], seed: int = 0, max_depth: int = 14) -> Any:
-    embedded = EmbeddedConfig(max_depth=max_depth)
-    return module._ExampleWriter(embedded, build_tokenizer(), prompt_of, held_out, np.random.default_rng(seed))
+def writer(held_out: set[str], seed: int = 0, **settings: Any) -> Any:
+    embedded = EmbeddedConfig(**settings)
+    tokenizer = build_tokenizer(embedded.answer_format)
+    return module._ExampleWriter(embedded, tokenizer, prompt_of, held_out, np.random.default_rng(seed))
 
 
 def texts(examples: list[tuple[list[int], list[int]]]) -> list[tuple[str, str]]:
@@ -79,7 +80,7 @@ def test_the_first_phase_shows_short_chains_with_their_own_solution() -> None:
     for prompt, answer in texts(writer(set()).clean(100)):
         start, *operands = prompt.removeprefix("<|user|>Compute ").removesuffix("<|assistant|>").split(" ")
         assert 1 <= len(operands) <= CLEAN_DEPTH
-        assert answer == Chain(int(start), tuple(int(operand[1:]) for operand in operands)).solution + "<|end|>"
+        assert answer == Chain(int(start), tuple(int(operand[1:]) for operand in operands)).solution() + "<|end|>"
 
 
 def test_every_style_of_the_second_phase_by_hand() -> None:
@@ -91,6 +92,22 @@ def test_every_style_of_the_second_phase_by_hand() -> None:
     guesses = {answers._answer(chain, "guess") for _ in range(400)}
     assert guesses == {f"\\boxed{{{value}}}" for value in range(20)}
     assert set(STYLES) == {"concise", "verbose", "guess", "early_stop"}
+
+
+def test_every_style_is_in_the_form_that_is_asked_for() -> None:
+    chain, tagged, thinking = (
+        Chain(12, (5,)), writer(set(), answer_format="answer_tag"), writer(set(), answer_format="thought"),
+    )  # fmt: skip
+    assert tagged._answer(chain, "concise") == "12a+5=17\n<answer>17</answer>"
+    assert tagged._answer(chain, "early_stop") == "<answer>12</answer>"
+    assert thinking._answer(chain, "verbose") == "<think>\n12a+5=17\n12a+5=17\n</think>\\boxed{17}"
+    assert thinking._answer(chain, "guess").startswith("<think>\n</think>\\boxed{")
+
+
+def test_the_base_model_speaks_with_the_tokens_of_its_form(tmp_path: Path) -> None:
+    folder = warmed_up(tmp_path / "base", mixed_steps=0, answer_format="thought")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.config.vocab_size == len(tokenizer) == len(build_tokenizer()) + 2
 
 
 def test_batches_hold_every_example_once_within_the_budget_of_padded_tokens() -> None:

@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rl_core.cache import CACHE_VARIABLE
 from rl_core.config import load_config
+from rl_core.data.parquet import PromptedProblem
 from rl_core.data.prepare import prepare_data
+from rl_core.embedded import warm_up
+from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_manifest
-from rl_core.models.base import CACHE_VARIABLE, make_base_model
+from rl_core.models.base import make_base_model
 from rl_core.preflight import check_inputs
+from rl_core.rollout.collect import tokenize_prompts
 from rl_core.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,6 +89,46 @@ def test_a_folder_is_copied_without_what_is_not_the_model(tmp_path: Path, own_mo
     AutoTokenizer.from_pretrained(run.base)
 
 
+def test_a_chat_template_of_the_recipe_is_what_the_tokenizer_of_the_base_asks_by(
+    tmp_path: Path, own_model: Path
+) -> None:
+    described = json.loads((own_model / "tokenizer_config.json").read_text())
+    old = {**described, "chat_template": (own_model / "chat_template.jinja").read_text()}
+    (own_model / "tokenizer_config.json").write_text(json.dumps(old))
+    (own_model / "chat_template.jinja").unlink()
+    template = "{% for message in messages %}Q: {{ message.content }}\\nA:{% endfor %}"
+    run = made(tmp_path / "run", f"policy.model_name={own_model}", f'data.chat_template="{template}"')
+    tokenizer = AutoTokenizer.from_pretrained(run.base)
+    problem = PromptedProblem(0, "Compute 1 a+2", "3", ({"role": "user", "content": "Compute 1 a+2"},))
+    fitting, _ = tokenize_prompts([problem], tokenizer, max_prompt_tokens=99)
+    assert tokenizer.decode(fitting[0].prompt_ids) == "Q: Compute 1 a+2\nA:"
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved").chat_template == run.config.data.chat_template
+
+
+def test_the_embedded_model_is_warmed_up_on_prompts_by_the_recipes_chat_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def spy(draw: Any, batch_tokens: int) -> Any:
+        shown.extend(build_tokenizer().decode(prompt) for prompt, _ in draw(4))
+        return batches(draw, batch_tokens)
+
+    batches = warm_up._batches
+    monkeypatch.setattr(warm_up, "_batches", spy)
+    run = made(tmp_path / "run", "data.chat_template='{{ messages[0].content }}='")
+    assert all(prompt.startswith("Compute ") and prompt.endswith("=") for prompt in shown)
+    assert len(shown) == 8
+    assert AutoTokenizer.from_pretrained(run.base).chat_template == "{{ messages[0].content }}="
+
+
+def test_a_models_own_chat_template_that_leaves_out_the_system_prompt_is_told(tmp_path: Path, own_model: Path) -> None:
+    (own_model / "chat_template.jinja").write_text("{{ messages[-1].content }}")
+    with pytest.raises(MistakeError, match=r"the chat template of \S+: renders nothing of data\.system_prompt"):
+        made(tmp_path / "run", f"policy.model_name={own_model}", "data.system_prompt=Be brief.")
+
+
 def test_overrides_of_the_models_configuration_are_written_where_every_reader_finds_them(
     tmp_path: Path, own_model: Path
 ) -> None:
@@ -133,6 +178,21 @@ def test_a_stage_longer_than_the_models_context_is_refused_unless_the_context_is
         made(tmp_path / "run", *settings)
     assert not (tmp_path / "run" / "base").exists()
     made(tmp_path / "longer", *settings, "policy.hf_config_overrides.max_position_embeddings=201")
+
+
+def test_a_model_of_which_no_critic_can_be_made_is_refused_before_its_weights_are_taken(
+    tmp_path: Path, own_model: Path
+) -> None:
+    critic = ("algorithm.baseline=critic", "algorithm.scale=none")
+    other = tmp_path / "opt"
+    shutil.copytree(own_model, other)
+    (other / "config.json").write_text(json.dumps({"model_type": "opt", "max_position_embeddings": 200}))
+    with pytest.raises(MistakeError, match=r"critic\.model_name: no critic can be made of .* of type opt"):
+        made(tmp_path / "run", f"policy.model_name={other}", *critic, "critic={}")
+    assert not (tmp_path / "run" / "base").exists()
+    with pytest.raises(MistakeError, match=r"critic\.model_name: no critic can be made of .*/opt, a model of type opt"):
+        made(tmp_path / "run", f"policy.model_name={own_model}", *critic, f"critic.model_name={other}")
+    made(tmp_path / "run", f"policy.model_name={own_model}", *critic, "critic={}")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rl_core.errors import MistakeError
 from rl_core.models.tiled_logprobs import Tile
-from rl_core.models.token_logprobs import TokenLogprobs, parameter_name
+from rl_core.models.token_logprobs import PREFIX, TokenLogprobs
 from tests.rl_core.tiny import VOCABULARY, tiny_llama, tiny_qwen2
 
 ROUNDING = {"rtol": 1e-5, "atol": 1e-5}  # of float32, in another order of summation
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_models_own_loss(model: str) -> None:
     wrapped = TokenLogprobs(MODELS[model](), tile=Tile(3, 20))
     wrapped(tokens, mask, 1.0)[0].sum().backward()
     expected = {name: parameter.grad for name, parameter in plain.named_parameters()}
-    got = {parameter_name(name): parameter.grad for name, parameter in wrapped.named_parameters()}
+    got = {name.removeprefix(PREFIX): parameter.grad for name, parameter in wrapped.named_parameters()}
     assert got.keys() == expected.keys()
     for name, gradient in expected.items():
         assert gradient is not None

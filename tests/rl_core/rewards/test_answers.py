@@ -1,4 +1,4 @@
-import time
+from collections.abc import Callable
 
 import pytest
 
@@ -10,8 +10,9 @@ from rl_core.rewards.answers import (
     opens_thought,
     text_after_thought,
 )
+from tests.rl_core.rewards.growth import assert_linear
 
-LINEAR_SECONDS = 0.5
+SIZE = 1000  # from here to 16,000 pieces
 
 
 @pytest.mark.parametrize(
@@ -88,28 +89,25 @@ def test_an_answer_in_tags_beats_a_box_outside_them(response: str, answer: str |
     assert final_answer(response) == answer
 
 
-@pytest.mark.parametrize("text", ["<answer>" * 50_000, "</answer>" * 50_000, "<answer></answer>" * 30_000])
-def test_the_search_for_tags_is_linear(text: str):
-    started = time.perf_counter()
-    last_tagged(text)
-    assert time.perf_counter() - started < LINEAR_SECONDS
+@pytest.mark.parametrize("piece", ["<answer>", "</answer>", "<answer></answer>"])
+def test_the_search_for_tags_is_linear(piece: str):
+    assert_linear(last_tagged, lambda size: piece * size, SIZE)
 
 
 @pytest.mark.parametrize(
-    "text",
+    "text_of",
     [
-        r"\boxed{1} " * 50_000,
-        r"\boxed{" * 100_000,
-        r"\boxed{" * 50_000 + "42" + "}" * 50_000,
-        "{" * 400_000 + r"\boxed{42}",
-        r"\boxed{42}" + "}" * 400_000,
-        r"\boxed" * 100_000,
-        "box" * 200_000,
-        r"\boxed{" + r"\{" * 200_000,
-        r"\boxed" + " " * 400_000,
+        lambda size: r"\boxed{1} " * size,
+        lambda size: r"\boxed{" * size,
+        lambda size: r"\boxed{" * size + "42" + "}" * size,
+        lambda size: "{" * size + r"\boxed{42}",
+        lambda size: r"\boxed{42}" + "}" * size,
+        lambda size: r"\boxed" * size,
+        lambda size: "box" * size,
+        lambda size: r"\boxed{" + r"\{" * size,
+        lambda size: r"\boxed" + " " * size,
     ],
+    ids=["closed", "open", "nested", "braces before", "braces after", "no brace", "no box", "escaped", "space"],
 )
-def test_the_scan_is_linear_whatever_the_response(text: str):
-    started = time.perf_counter()
-    last_box(text)
-    assert time.perf_counter() - started < LINEAR_SECONDS
+def test_the_scan_is_linear_whatever_the_response(text_of: Callable[[int], str]):
+    assert_linear(last_box, text_of, SIZE)

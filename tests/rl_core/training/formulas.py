@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 
-from rl_core.config.sections import AlgorithmConfig, CorrectionConfig, OptimizerConfig
+from rl_core.config.algorithm import AlgorithmConfig, CorrectionConfig
+from rl_core.config.sections import OptimizerConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.learner import Learner
 from rl_core.training.partitions import read_moment
 from rl_core.world import World
 from tests.rl_core.training.tiny_training import (
+    NORMALIZER_TOKENS,
     NUM_SAMPLES,
     REWARDS,
     SAMPLER_LOGPROB,
@@ -39,6 +41,15 @@ TERMS: dict[str, dict[str, Any]] = {
     "seq-TIS": {"correction": {"weight": "sequence", "max_weight": 2.0}},
     "seq-MIS": {"correction": {"weight": "sequence", "mask": "sequence", "mask_high": 2.0}},
     "geo-mask": {"correction": {"mask": "sequence_geometric_mean", "mask_low": 0.99, "mask_high": 2.0}},
+    "policy gradient": {"objective": "policy_gradient"},
+    "gspo": {"objective": "gspo", "old_logprobs": "sampler", "clip_low": 0.4, "clip_high": 0.4},
+    "cispo": {"objective": "cispo", "old_logprobs": "sampler"},
+    "cpgd": {"objective": "cpgd", "old_logprobs": "sampler", "drift_coefficient": 0.3, "scale": "none"},
+    "cpgd tight to loose": {"objective": "cpgd", "old_logprobs": "sampler", "clip_tightness": 0.25, "clip_high": 0.9},
+    "k1": {"kl_coefficient": 0.1, "kl_estimator": "k1"},
+    "k2": {"kl_coefficient": 0.1, "kl_estimator": "k2"},
+    "k3+": {"kl_coefficient": 0.1, "kl_estimator": "k3+"},
+    "filtered": {"overlong_filtering": True, "kl_coefficient": 0.1},
     "seq-mask-tis with kl and entropy": {
         "correction": {"weight": "token", "mask": "sequence_geometric_mean", "mask_high": 2.0},
         "kl_coefficient": 0.1,
@@ -75,35 +86,88 @@ def surrogate(algorithm: AlgorithmConfig, logprobs: torch.Tensor, advantage: flo
     """What one response's tokens contribute, negated: [T]."""
     sampler = torch.full_like(logprobs, SAMPLER_LOGPROB)
     old = sampler if algorithm.old_logprobs == "sampler" else logprobs.detach()
-    ratio = (logprobs - old).exp()
-    gain = torch.minimum(ratio * advantage, ratio.clamp(1 - algorithm.clip_low, 1 + algorithm.clip_high) * advantage)
+    return loss_of_objective(algorithm, logprobs, old, advantage) * correction_factor(
+        algorithm.correction, old - sampler
+    )
+
+
+def loss_of_objective(
+    algorithm: AlgorithmConfig, logprobs: torch.Tensor, old: torch.Tensor, advantage: float
+) -> torch.Tensor:
+    log_ratio, low, high = logprobs - old, algorithm.clip_low, algorithm.clip_high
+    if algorithm.objective == "policy_gradient":
+        return -advantage * logprobs
+    if algorithm.objective == "cispo":
+        return -advantage * log_ratio.exp().clamp(1 - low, 1 + high).detach() * logprobs
+    if algorithm.objective == "cpgd":
+        tokens = torch.arange(1, len(logprobs) + 1) / len(logprobs)
+        tightness = 1.0 if algorithm.clip_tightness is None else algorithm.clip_tightness
+        share = tightness + (1 - tightness) * tokens
+        bounded = torch.minimum(torch.maximum(log_ratio, (1 - low * share).log()), (1 + high * share).log())
+        drift = (log_ratio.exp() - 1).clamp(max=algorithm.max_drift).detach() * logprobs
+        gain = torch.minimum(log_ratio * advantage, bounded * advantage)
+        return -gain + algorithm.drift_coefficient * drift
+    ratio = log_ratio.exp()
+    if algorithm.objective == "gspo":
+        ratio = log_ratio.mean().exp().detach() * logprobs.exp() / logprobs.exp().detach()
+    gain = torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
     if algorithm.dual_clip is not None and advantage < 0:
         gain = gain.clamp(min=algorithm.dual_clip * advantage)
-    return -gain * correction_factor(algorithm.correction, old - sampler)
+    return -gain
+
+
+def advantage_of(algorithm: AlgorithmConfig, index: int) -> float:
+    """Of one of the fixed responses, compared with the others to its problem."""
+    reward = REWARDS[index]
+    group = REWARDS[index // NUM_SAMPLES * NUM_SAMPLES :][:NUM_SAMPLES]
+    scored = torch.tensor([reward for reward in group if reward is not None])
+    if reward is None or float(scored.std()) == 0:
+        return 0.0
+    return float((reward - scored.mean()) / (scored.std() if algorithm.scale == "group_std" else 1.0))
+
+
+def divergence(algorithm: AlgorithmConfig, logprobs: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
+    """Of each token of one response: [T]."""
+    difference = ref - logprobs
+    k2, k3 = difference**2 / 2, difference.exp() - difference - 1
+    return {"k1": -difference, "k2": k2, "k3": k3, "k3+": k3.detach() + k2 - k2.detach()}[algorithm.kl_estimator]
+
+
+def aggregated(algorithm: AlgorithmConfig, losses: dict[int, torch.Tensor]) -> torch.Tensor:
+    """The loss of an update from the losses of each response's tokens, by the response's index."""
+    by_prompt: dict[int, list[torch.Tensor]] = {}
+    for index, tokens in losses.items():
+        by_prompt.setdefault(index // NUM_SAMPLES, []).append(tokens)
+    every = list(losses.values())
+    match algorithm.aggregation:
+        case "token_mean":
+            return torch.cat(every).mean()
+        case "sequence_mean_token_mean":
+            return torch.stack([tokens.mean() for tokens in every]).mean()
+        case "sequence_mean_token_sum":
+            return torch.stack([tokens.sum() for tokens in every]).mean()
+        case "sequence_mean_token_sum_norm":
+            return torch.stack([tokens.sum() / NORMALIZER_TOKENS for tokens in every]).mean()
+        case "prompt_mean_token_mean":
+            return torch.stack([torch.cat(tokens).mean() for tokens in by_prompt.values()]).mean()
 
 
 def written_out(algorithm: AlgorithmConfig) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradient of the first update, from the policy itself."""
-    model, reference, rollouts = policy(), first_policy(), fixed_rollouts()
-    num_tokens = sum(len(rollout.completion.token_ids) for rollout in rollouts)
-    loss = torch.zeros(())
-    for index, rollout in enumerate(rollouts):
-        group = REWARDS[index // NUM_SAMPLES * NUM_SAMPLES :][:NUM_SAMPLES]
-        scored = torch.tensor([reward for reward in group if reward is not None])
-        advantage = 0.0
-        if rollout.score.reward is not None and float(scored.std()) > 0:
-            advantage = float((rollout.score.reward - scored.mean()) / scored.std())
+    model, reference = policy(), first_policy()
+    losses = {}
+    for index, rollout in enumerate(fixed_rollouts()):
+        if algorithm.overlong_filtering and rollout.truncated:
+            continue
         logprobs, entropies = logprobs_and_entropies(model, rollout)
         with torch.no_grad():
             ref_logprobs, _ = logprobs_and_entropies(reference, rollout)
-        difference = ref_logprobs - logprobs
-        tokens = surrogate(algorithm, logprobs, advantage)
-        tokens = tokens + algorithm.kl_coefficient * (difference.exp() - difference - 1)
-        tokens = tokens - algorithm.entropy_coefficient * entropies
-        if algorithm.aggregation == "token_mean":
-            loss = loss + tokens.sum() / num_tokens
-        else:
-            loss = loss + tokens.mean() / len(rollouts)
+        losses[index] = (
+            surrogate(algorithm, logprobs, advantage_of(algorithm, index))
+            + algorithm.kl_coefficient * divergence(algorithm, logprobs, ref_logprobs)
+            - algorithm.entropy_coefficient * entropies
+        )
+    loss = aggregated(algorithm, losses)
     loss.backward()
     return loss.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

@@ -1,15 +1,17 @@
 """One update's loss and gradient against the formulas written out, however the batch is split."""
 
-from typing import Any
+from typing import get_args
 
 import pytest
 import torch
 
-from rl_core.config.sections import AlgorithmConfig
+from rl_core.config import AlgorithmConfig
+from rl_core.config.algorithm import Aggregation
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
-from rl_core.training.step import StepTrainer
+from rl_core.training.samples import informative_groups, rewards_of, samples_of
+from rl_core.training.step import StepTrainer, Trained
 from rl_core.world import World
 from tests.rl_core.training.formulas import (
     TERMS,
@@ -32,6 +34,13 @@ from tests.rl_core.training.tiny_training import (
 
 # Each sequence alone, some together, all together; in buckets and end to end.
 LAYOUTS = [Layout(tokens, packed=packed) for tokens in (1, 50, 10_000) for packed in (False, True)]
+# Every term of the loss once, every objective with every aggregation.
+PAIRS = [(name, "token_mean") for name in TERMS] + [
+    (name, aggregation)
+    for name in ("clipped", "policy gradient", "gspo", "cispo", "cpgd")
+    for aggregation in get_args(Aggregation)
+    if aggregation != "token_mean"
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +49,12 @@ def learner(world: World) -> Learner:
     return still_learner(world, 0)
 
 
-@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean_token_mean"])
-@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+@pytest.mark.parametrize(("terms", "aggregation"), PAIRS)
 def test_the_gradient_is_that_of_the_formulas_however_the_batch_is_split(
-    learner: Learner, world: World, aggregation: str, terms: dict[str, Any]
+    learner: Learner, world: World, terms: str, aggregation: str
 ) -> None:
     algorithm = AlgorithmConfig.model_validate(
-        {"minibatch_sequences": len(REWARDS), "aggregation": aggregation, **terms}
+        {"minibatch_sequences": len(REWARDS), "aggregation": aggregation, **TERMS[terms]}
     )
     reference = reference_of(world, 0) if algorithm.kl_coefficient else None
     expected_loss, expected = written_out(algorithm)
@@ -66,11 +74,11 @@ def test_where_all_rewards_are_equal_nothing_is_learned(learner: Learner) -> Non
 
 def test_figures_are_means_over_the_tokens_that_are_trained_on(learner: Learner, world: World) -> None:
     rollouts = fixed_rollouts()
-    trainer = StepTrainer(learner, None, ALGORITHM, temperature=TEMPERATURE, layout=Layout(64))
-    samples, no_advantage = trainer.samples(rollouts, NUM_SAMPLES)
-    assert no_advantage == 1 / 3
+    trainer = StepTrainer(learner, None, ALGORITHM, num_samples=NUM_SAMPLES, temperature=TEMPERATURE, layout=Layout(64))
+    samples = samples_of(rollouts, NUM_SAMPLES, ALGORITHM)
+    assert informative_groups(rewards_of(rollouts), NUM_SAMPLES).tolist() == [True, False, True]
     figures = Figures()
-    trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)
+    trainer.train_policy(trainer.prepared(samples, figures), figures)
     trained = [rollout for rollout, sample in zip(rollouts, samples, strict=True) if sample.advantage != 0]
     assert len(trained) == 7
     with torch.no_grad():
@@ -91,11 +99,10 @@ def test_figures_are_means_over_the_tokens_that_are_trained_on(learner: Learner,
 
 
 def test_where_nothing_is_trained_on_there_are_no_figures(learner: Learner, world: World) -> None:
-    trainer = StepTrainer(learner, None, ALGORITHM, temperature=TEMPERATURE, layout=Layout(64))
+    trainer = StepTrainer(learner, None, ALGORITHM, num_samples=NUM_SAMPLES, temperature=TEMPERATURE, layout=Layout(64))
     figures = Figures()
-    samples, no_advantage = trainer.samples(fixed_rollouts()[NUM_SAMPLES : 2 * NUM_SAMPLES], NUM_SAMPLES)
-    assert trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures) == (0.0, 0.0)
-    assert no_advantage == 1.0
+    samples = samples_of(fixed_rollouts()[NUM_SAMPLES : 2 * NUM_SAMPLES], NUM_SAMPLES, ALGORITHM)
+    assert trainer.train_policy(trainer.prepared(samples, figures), figures) == Trained(0.0, 0.0, 0)
     means = figures.over_ranks(world)
     assert {name for name, mean in means.items() if mean is not None} == {"padding_fraction"}
 

@@ -18,6 +18,7 @@ from rl_core.training.batching import MicroBatch
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import AdapterOff, FrozenCopy
+from rl_core.training.samples import samples_of
 from rl_core.training.step import StepTrainer
 from rl_core.training.synchronize import synchronize
 from rl_core.types import Request
@@ -64,8 +65,8 @@ def reports(world: World, folders: dict[str, Path]) -> Reports:
 
 
 def batches(learner: Learner) -> list[MicroBatch]:
-    trainer = StepTrainer(learner, None, ALGORITHM, temperature=TEMPERATURE, layout=Layout(64))
-    return trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])[0]
+    trainer = StepTrainer(learner, None, ALGORITHM, num_samples=NUM_SAMPLES, temperature=TEMPERATURE, layout=Layout(64))
+    return trainer.updates(samples_of(fixed_rollouts(), NUM_SAMPLES, ALGORITHM))[0]
 
 
 @pytest.mark.slow

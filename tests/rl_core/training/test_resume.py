@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
+from rl_core.cache import CACHE_VARIABLE
 from rl_core.checkpoint.tensors import read_tensors
 from rl_core.config import load_config
 from rl_core.data.prepare import prepare_data
-from rl_core.models.base import CACHE_VARIABLE, make_base_model
+from rl_core.models.base import make_base_model
 from rl_core.run_dir import RunDir, StageDir
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -32,6 +33,13 @@ OVERRIDES = (
     f"stages.0.steps={STEPS}", "checkpoint.every_steps=3", "validation.every_steps=4", "validation.num_samples=1",
     "tracking.wandb=disabled", "tracking.rollouts_every_steps=3",
 )  # fmt: skip
+OF_ALGORITHMS = {
+    "PPO": (
+        "algorithm.baseline=critic", "algorithm.scale=none", "critic={}", "critic.warmup_steps=1",
+        "algorithm.kl_in=reward", "algorithm.kl_target=1e-3", "algorithm.kl_horizon=100",
+    ),
+    "dynamic sampling": ("algorithm.dynamic_sampling=3",),
+}  # fmt: skip
 DEADLINE_SECONDS = 120.0
 OF_THE_SPLIT = ("padding_fraction", "generate_tail_fraction")  # figures that how work is shared out decides
 TWO_RANKS = 1e-3  # of every figure in three steps: rounding, after updates that AdamW makes of any gradient's size
@@ -72,20 +80,17 @@ def send_after_step(run: RunDir, number: signal.Signals, step: int, *more: str) 
     return process.returncode, said
 
 
-def kill_during_a_write(run: RunDir) -> int:
-    """Kill the stage while it writes a checkpoint that is not its first; the step of that checkpoint."""
-    for step in (6, 9):
-        process, checkpoint = start(run), run.stage(0).checkpoint(step)
-        partial = checkpoint.with_name(checkpoint.name + ".partial")
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not partial.exists() and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()[0]
-        process.kill()
-        process.communicate(timeout=DEADLINE_SECONDS)
-        if not checkpoint.exists():
-            assert partial.exists()
-            return step
-    pytest.fail("every checkpoint was published before the signal came")
+def run_disturbed(run: RunDir, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the stage as `disturbed_training` does."""
+    program = [sys.executable, "-m", "tests.rl_core.training.disturbed_training"]
+    return subprocess.run(
+        [*program, "train", "--stage", "0", "--run-dir", str(run.root), *OVERRIDES],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
 
 
 def lines(stage: StageDir) -> list[dict[str, Any]]:
@@ -94,6 +99,12 @@ def lines(stage: StageDir) -> list[dict[str, Any]]:
         {name: value for name, value in json.loads(line).items() if not of_time_or_memory(name)}
         for line in stage.metrics.read_text().splitlines()
     ]
+
+
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """The trainer's own, without the line of metrics in it."""
+    state = json.loads((checkpoint / "trainer" / "state.json").read_text())
+    return {name: value for name, value in state.items() if name != "metrics"}
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +129,13 @@ def copy_of(run: RunDir, root: Path) -> RunDir:
     return RunDir(root, run.config)
 
 
-def assert_same_end(got: RunDir, expected: RunDir) -> None:
+def assert_same_end(got: RunDir, expected: RunDir, *, steps: int = STEPS) -> None:
     """Equal weights, moments, state, metrics, responses and summary."""
     stage, wanted = got.stage(0), expected.stage(0)
-    checkpoint, wanted_checkpoint = stage.checkpoint(STEPS), wanted.checkpoint(STEPS)
-    for part in ("policy/weights", "trainer/optimizer"):
+    checkpoint, wanted_checkpoint = stage.checkpoint(steps), wanted.checkpoint(steps)
+    assert state_of(checkpoint) == state_of(wanted_checkpoint)
+    critic = ("critic/weights", "critic/optimizer") if (wanted_checkpoint / "critic").exists() else ()
+    for part in ("policy/weights", "trainer/optimizer", *critic):
         tensors = dict(read_tensors(wanted_checkpoint / part))
         names = []
         for name, tensor in read_tensors(checkpoint / part):
@@ -178,11 +191,36 @@ def test_a_killed_stage_ends_bit_for_bit_where_an_undisturbed_one_ends(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("settings", OF_ALGORITHMS.values(), ids=OF_ALGORITHMS)
+def test_what_only_some_algorithms_keep_is_kept_by_a_killed_stage(
+    prepared: RunDir, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    steps, (undisturbed, killed) = 4, (copy_of(prepared, tmp_path / name) for name in ("undisturbed", "killed"))
+    settings = (*settings, f"stages.0.steps={steps}", "checkpoint.every_steps=1")
+    finish(undisturbed, *settings)
+    code, said = send_after_step(killed, signal.SIGKILL, 2, *settings)
+    assert code == -signal.SIGKILL, said
+    assert "continues after step" in finish(killed, *settings)
+    assert_same_end(killed, undisturbed, steps=steps)
+    state = state_of(undisturbed.stage(0).checkpoint(steps))
+    if "critic={}" in settings:
+        assert state["critic_optimizer_steps"] == 2 * steps
+        assert state["optimizer_steps"] == 2 * (steps - 1)  # the critic's first step is its own
+        assert state["kl_coefficient"] != 0.05
+    else:  # the base model earns nothing, so that every step draws to its bound
+        assert state["data"]["position"] == 3 * 4 * steps
+
+
+@pytest.mark.slow
 def test_a_stage_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
     undisturbed: RunDir, prepared: RunDir, tmp_path: Path
 ) -> None:
-    run = copy_of(prepared, tmp_path)
-    step = kill_during_a_write(run)
+    run, step = copy_of(prepared, tmp_path), 9
+    killed = run_disturbed(run, KILLED_STEP=str(step))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    checkpoint = run.stage(0).checkpoint(step)
+    assert checkpoint.with_name(f"{checkpoint.name}.partial").is_dir()
+    assert not checkpoint.exists()
     with run.stage(0).metrics.open("a") as metrics:  # as if the write had taken two steps more
         metrics.writelines(json.dumps({"step": later, "reward_mean": -1.0}) + "\n" for later in (step + 1, step + 2))
     assert f"continues after step {step - 3}" in finish(run)
@@ -213,15 +251,7 @@ def test_a_stage_whose_sampler_disagrees_stops_before_it_learns_from_it_and_goes
     undisturbed: RunDir, prepared: RunDir, tmp_path: Path
 ) -> None:
     run = copy_of(prepared, tmp_path)
-    stopped = subprocess.run(
-        [sys.executable, "-m", "tests.rl_core.training.disturbed_training", "train", "--stage", "0",
-         "--run-dir", str(run.root), *OVERRIDES],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "DISTURBED_STEP": "5"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )  # fmt: skip
+    stopped = run_disturbed(run, DISTURBED_STEP="5")
     assert stopped.returncode == 3, stopped.stderr
     assert "stopped: step 5: sampler_kl is " in stopped.stderr
     assert "the state after step 4 is saved" in stopped.stderr

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_core.training.sampler import problems_of_step
+from rl_core.training.sampler import problems_at
 
 
 def drawn(steps: int, num_prompts: int, num_problems: int, *, seed: int = 0, stage: int = 0) -> list[int]:
     return [
         index
-        for step in range(1, steps + 1)
-        for index in problems_of_step(step, num_prompts=num_prompts, num_problems=num_problems, seed=seed, stage=stage)
+        for position in range(0, steps * num_prompts, num_prompts)
+        for index in problems_at(position, num_prompts, num_problems=num_problems, seed=seed, stage=stage)
     ]
 
 
@@ -25,15 +25,15 @@ def test_every_problem_comes_once_in_every_epoch(num_prompts: int, more: int, se
 
 def test_a_step_across_two_epochs_takes_the_rest_of_one_and_the_beginning_of_the_next() -> None:
     order = drawn(10, 4, 10)
-    assert len(problems_of_step(3, num_prompts=4, num_problems=10, seed=0, stage=0)) == 4
-    assert order[8:12] == problems_of_step(3, num_prompts=4, num_problems=10, seed=0, stage=0)
+    assert len(problems_at(8, 4, num_problems=10, seed=0, stage=0)) == 4
+    assert order[8:12] == problems_at(8, 4, num_problems=10, seed=0, stage=0)
     assert sorted(order[:10]) == sorted(order[10:20]) == list(range(10))
     assert order[:10] != order[10:20]
 
 
 def test_a_step_has_its_problems_whatever_was_asked_before() -> None:
     order = drawn(8, 3, 7)
-    assert problems_of_step(6, num_prompts=3, num_problems=7, seed=0, stage=0) == order[15:18]
+    assert problems_at(15, 3, num_problems=7, seed=0, stage=0) == order[15:18]
 
 
 def test_seed_and_stage_each_change_the_order() -> None:
@@ -44,4 +44,4 @@ def test_seed_and_stage_each_change_the_order() -> None:
 
 def test_fewer_problems_than_a_step_needs_are_refused() -> None:
     with pytest.raises(ValueError, match="3 problems are fewer than the 4 of one step"):
-        problems_of_step(1, num_prompts=4, num_problems=3, seed=0, stage=0)
+        problems_at(0, 4, num_problems=3, seed=0, stage=0)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rl_core.algorithms.objectives import clipped_surrogate, kl_k3
-from rl_core.config.sections import AlgorithmConfig
+from rl_core.algorithms.divergences import kl
+from rl_core.algorithms.objectives import clipped_surrogate
+from rl_core.config import AlgorithmConfig
 from rl_core.errors import GuardStop
 from rl_core.rollout.collect import Rollout
 from rl_core.rollout.engine import Sampling
@@ -15,8 +16,10 @@ from rl_core.rollout.transformers_engine import TransformersEngine
 from rl_core.training.batching import MicroBatch
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
-from rl_core.training.learner import Learner, Update
+from rl_core.training.learner import Learner
+from rl_core.training.samples import samples_of
 from rl_core.training.step import StepTrainer
+from rl_core.training.trained_module import Update
 from rl_core.types import Request
 from rl_core.world import World
 from tests.rl_core.training.tiny_training import (
@@ -52,7 +55,14 @@ class Passes:
 
 def trainer_of(learner: Learner, algorithm: AlgorithmConfig, micro_batch_tokens: int = 64) -> StepTrainer:
     reference = reference_of(learner.world, 0) if algorithm.kl_coefficient else None
-    return StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, layout=Layout(micro_batch_tokens))
+    return StepTrainer(
+        learner,
+        reference,
+        algorithm,
+        num_samples=NUM_SAMPLES,
+        temperature=TEMPERATURE,
+        layout=Layout(micro_batch_tokens),
+    )
 
 
 def plain_step(
@@ -60,7 +70,7 @@ def plain_step(
 ) -> tuple[list[Update], dict[str, float]]:
     """The step written out, with an old-policy pass over every response; its updates, and its means over tokens."""
     trainer = trainer_of(learner, algorithm, micro_batch_tokens)
-    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    updates = trainer.updates(samples_of(fixed_rollouts(), NUM_SAMPLES, algorithm))
     reference = reference_of(learner.world, 0) if algorithm.kl_coefficient else None
     terms: dict[str, list[torch.Tensor]] = {}
 
@@ -87,10 +97,10 @@ def plain_step(
         loss, clipped = clipped_surrogate(
             logprobs, batch.old_logprobs, batch.advantages, clip_low=algorithm.clip_low, clip_high=algorithm.clip_high
         )
-        add(batch, clip_fraction=clipped, kl_old_mean=kl_k3(logprobs, batch.old_logprobs))
+        add(batch, clip_fraction=clipped, kl_old_mean=kl(logprobs, batch.old_logprobs, "k3"))
         if batch.ref_logprobs is not None:
-            add(batch, kl_ref_mean=kl_k3(logprobs, batch.ref_logprobs))
-            loss = loss + algorithm.kl_coefficient * kl_k3(logprobs, batch.ref_logprobs)
+            add(batch, kl_ref_mean=kl(logprobs, batch.ref_logprobs, "k3"))
+            loss = loss + algorithm.kl_coefficient * kl(logprobs, batch.ref_logprobs, "k3")
         return (loss * batch.weights).sum()
 
     done = [learner.update(batches, TEMPERATURE, token_loss) for batches in with_old * algorithm.epochs]
@@ -109,11 +119,11 @@ def test_leaving_out_the_old_policy_pass_of_the_first_update_changes_no_bit(
 
     learner, figures = new_learner(world, 0), Figures()
     trainer = trainer_of(learner, algorithm, micro_batch_tokens)
-    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
-    loss, grad_norm = trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    samples = samples_of(fixed_rollouts(), NUM_SAMPLES, algorithm)
+    trained = trainer.train_policy(trainer.prepared(samples, figures), figures)
 
-    assert loss == sum(update.loss for update in done) / len(done)
-    assert grad_norm == sum(update.grad_norm for update in done) / len(done)
+    assert trained.loss == sum(update.loss for update in done) / len(done)
+    assert trained.grad_norm == sum(update.grad_norm for update in done) / len(done)
     means = figures.over_ranks(world)
     assert {name: means[name] for name in expected} == expected
     for (name, weight), (_, wanted) in zip(learner.weights(), plain.weights(), strict=True):
@@ -123,10 +133,12 @@ def test_leaving_out_the_old_policy_pass_of_the_first_update_changes_no_bit(
 def test_the_first_update_of_a_step_has_no_old_policy_pass_and_every_later_one_has_one(world: World) -> None:
     learner = new_learner(world, 0)
     passes = Passes(learner)
-    trainer, figures = trainer_of(learner, AlgorithmConfig(minibatch_sequences=4, epochs=3)), Figures()
-    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    algorithm = AlgorithmConfig(minibatch_sequences=4, epochs=3)
+    trainer, figures = trainer_of(learner, algorithm), Figures()
+    samples = samples_of(fixed_rollouts(), NUM_SAMPLES, algorithm)
+    updates = trainer.updates(samples)
     first, *later = [sum(int(batch.response_mask.sum()) for batch in batches) for batches in updates]
-    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    trainer.train_policy(trainer.prepared(samples, figures), figures)
     assert passes.tokens == {"alone": sum(later), "trained": 3 * (first + sum(later))}
 
 
@@ -135,8 +147,8 @@ def test_there_is_no_old_policy_pass_with_one_update_a_step_or_the_samplers_logp
     learner = new_learner(world, 0)
     passes = Passes(learner)
     trainer, figures = trainer_of(learner, ALGORITHMS[name]), Figures()
-    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
-    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    samples = samples_of(fixed_rollouts(), NUM_SAMPLES, ALGORITHMS[name])
+    trainer.train_policy(trainer.prepared(samples, figures), figures)
     assert passes.tokens["alone"] == 0
 
 
@@ -160,9 +172,10 @@ def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_a
 
 
 def test_disagreement_by_rounding_is_measured_and_not_itself_rounding(world: World, sampled: list[Rollout]) -> None:
-    figures, trainer = Figures(), trainer_of(new_learner(world, 0), AlgorithmConfig(minibatch_sequences=4))
-    updates = trainer.updates(trainer.samples(sampled, NUM_SAMPLES)[0])
-    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    algorithm = AlgorithmConfig(minibatch_sequences=4)
+    figures, trainer = Figures(), trainer_of(new_learner(world, 0), algorithm)
+    samples = samples_of(sampled, NUM_SAMPLES, algorithm)
+    trainer.train_policy(trainer.prepared(samples, figures), figures)
     means = figures.over_ranks(world)
     assert means["sampler_logprob_error_mean"] is not None
     assert means["sampler_kl"] is not None
@@ -175,8 +188,10 @@ def test_disagreement_by_rounding_is_measured_and_not_itself_rounding(world: Wor
 def test_what_stops_a_step_before_its_first_change_leaves_the_policy_as_it_was(world: World, zero_stage: int) -> None:
     learner, figures = new_learner(world, zero_stage), Figures()
     before = {name: weight.clone() for name, weight in learner.weights()}
-    trainer = trainer_of(learner, AlgorithmConfig(minibatch_sequences=4))
-    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    algorithm = AlgorithmConfig(minibatch_sequences=4)
+    trainer = trainer_of(learner, algorithm)
+    samples = samples_of(fixed_rollouts(), NUM_SAMPLES, algorithm)
+    updates = trainer.updates(samples)
     compared: list[int] = []
 
     def stop() -> None:
@@ -184,7 +199,7 @@ def test_what_stops_a_step_before_its_first_change_leaves_the_policy_as_it_was(w
         raise GuardStop("here")
 
     with pytest.raises(GuardStop, match="here"):
-        trainer.train(trainer.with_fixed_logprobs(updates, figures), figures, stop)
+        trainer.train_policy(trainer.prepared(samples, figures), figures, stop)
     trained = [batch.weights > 0 for batches in updates for batch in batches]
     assert compared == [sum(int(mask.sum()) for mask in trained)]  # every token of every update
     for name, weight in learner.weights():
@@ -194,10 +209,12 @@ def test_what_stops_a_step_before_its_first_change_leaves_the_policy_as_it_was(w
 def test_what_a_correction_did_is_told_and_what_is_off_is_null(world: World) -> None:
     correction = {"weight": "token", "max_weight": 2.0, "mask": "token", "mask_low": 0.5}
     learner, figures = new_learner(world, 0), Figures()
-    trainer = trainer_of(learner, AlgorithmConfig(minibatch_sequences=12, correction=correction))
-    updates = trainer.updates(trainer.samples(fixed_rollouts(), NUM_SAMPLES)[0])
+    algorithm = AlgorithmConfig(minibatch_sequences=12, correction=correction)
+    trainer = trainer_of(learner, algorithm)
+    samples = samples_of(fixed_rollouts(), NUM_SAMPLES, algorithm)
+    updates = trainer.updates(samples)
     (old, _), batches = learner.logprobs(updates[0], TEMPERATURE), updates[0]
-    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    trainer.train_policy(trainer.prepared(samples, figures), figures)
     ratios = torch.cat([(o - batch.sampler_logprobs).exp() for o, batch in zip(old, batches, strict=True)]).tolist()
     weights = [0.0 if ratio < 0.5 else min(ratio, 2.0) for ratio in ratios]
     means = figures.over_ranks(world)
@@ -207,7 +224,7 @@ def test_what_a_correction_did_is_told_and_what_is_off_is_null(world: World) -> 
 
     figures = Figures()
     trainer = trainer_of(learner, AlgorithmConfig(minibatch_sequences=12, correction={"weight": "sequence"}))
-    trainer.train(trainer.with_fixed_logprobs(updates, figures), figures)
+    trainer.train_policy(trainer.prepared(samples, figures), figures)
     means = figures.over_ranks(world)
     assert means["correction_weight_mean"] is not None
     assert means["correction_truncated_fraction"] is None

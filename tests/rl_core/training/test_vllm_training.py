@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from rl_core.cache import CACHE_VARIABLE
 from rl_core.config import load_config
 from rl_core.data.prepare import prepare_data
-from rl_core.models.base import CACHE_VARIABLE, make_base_model
+from rl_core.models.base import make_base_model
 from rl_core.run_dir import RunDir
 
 pytestmark = pytest.mark.slow

@@ -1,17 +1,24 @@
 """A few updates of a small policy on fixed responses: what the tests of the trainer have in common."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 
-from rl_core.config.sections import AlgorithmConfig, LoraConfig, OptimizerConfig, TrainingConfig
+from rl_core.config import AlgorithmConfig
+from rl_core.config.sections import CriticConfig, LoraConfig, OptimizerConfig, PolicyConfig, TrainingConfig
+from rl_core.models.token_values import load_token_values
 from rl_core.rollout.collect import Rollout
+from rl_core.training.critic import Critic
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import FrozenCopy, ReferencePolicy
+from rl_core.training.samples import samples_of
 from rl_core.training.step import StepTrainer
-from rl_core.types import Completion, Problem, Score
+from rl_core.types import Completion, FinishReason, Problem, Score
 from rl_core.world import World
 from tests.rl_core.tiny import tiny_qwen2
 
@@ -25,6 +32,9 @@ REWARDS = (1.0, 0.0, None, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0)
 # bounds: a token on either side of a narrow one would make rounding visible.
 ALGORITHM = AlgorithmConfig(minibatch_sequences=6, epochs=2, clip_low=0.9, clip_high=9.0)
 UPDATES_OF_A_STEP = 4
+NORMALIZER_TOKENS = 20
+CUT_OFF = (1, 8)  # responses that the limit cut off
+VALUE_CLIP = 0.5
 
 
 def policy(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -43,7 +53,8 @@ def fixed_rollouts(seed: int = 0) -> list[Rollout]:
     rollouts = []
     for index, reward in enumerate(REWARDS):
         response = tokens(1, 20)
-        completion = Completion(response, [SAMPLER_LOGPROB] * len(response), "stop", 0)
+        reason: FinishReason = "length" if index in CUT_OFF else "stop"
+        completion = Completion(response, [SAMPLER_LOGPROB] * len(response), reason, 0)
         score = Score(reward, {"boxed": reward}, None)
         rollouts.append(Rollout(problems[index // NUM_SAMPLES], index % NUM_SAMPLES, completion, "", score))
     return rollouts
@@ -59,9 +70,30 @@ def new_learner(
     lora: LoraConfig | None = None,
 ) -> Learner:
     """A fresh policy under DeepSpeed. Under ZeRO-3 every parameter is split, however small."""
+    return Learner(policy(seed=seed, dtype=dtype), _training(zero_stage), optimizer, world, lora=lora)
+
+
+def _training(zero_stage: int) -> TrainingConfig:
     split = {"zero_optimization": {"stage3_param_persistence_threshold": 0}} if zero_stage == 3 else {}
-    training = TrainingConfig(zero_stage=zero_stage, deepspeed=split)
-    return Learner(policy(seed=seed, dtype=dtype), training, optimizer, world, lora=lora)
+    return TrainingConfig(zero_stage=zero_stage, deepspeed=split)
+
+
+def new_critic(
+    world: World,
+    zero_stage: int,
+    *,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    config: CriticConfig = CriticConfig(optimizer=OptimizerConfig(learning_rate=1e-2), value_clip=VALUE_CLIP),  # noqa: B008 - frozen
+    seed: int = 0,
+) -> Critic:
+    """A critic with the policy's weights below a head that says something, which a new one does not."""
+    with TemporaryDirectory() as folder:
+        policy(seed=seed).save_pretrained(folder)
+        torch.manual_seed(seed)
+        settings = PolicyConfig(model_name="tiny", dtype=dtype)
+        values = load_token_values(Path(folder), settings, world.device, lora=config.lora)
+    torch.nn.init.normal_(values.token_classifier.score.weight)
+    return Critic(values, _training(zero_stage), config, world)
 
 
 def first_policy() -> torch.nn.Module:
@@ -86,7 +118,18 @@ def step(
     layout: Layout = Layout(64),  # noqa: B008 - frozen
 ) -> tuple[float, float]:
     """One step on these responses; loss and norm of the gradient."""
-    trainer = StepTrainer(learner, reference, algorithm, temperature=TEMPERATURE, layout=layout)
+    trainer = StepTrainer(
+        learner,
+        reference,
+        algorithm,
+        num_samples=NUM_SAMPLES,
+        temperature=TEMPERATURE,
+        layout=layout,
+        normalizer_tokens=NORMALIZER_TOKENS,
+    )
     figures = Figures()
-    samples, _ = trainer.samples(rollouts, NUM_SAMPLES)
-    return trainer.train(trainer.with_fixed_logprobs(trainer.updates(samples), figures), figures)
+    samples = samples_of(rollouts, NUM_SAMPLES, algorithm)
+    trained = trainer.train_policy(trainer.prepared(samples, figures), figures)
+    assert trained.loss is not None
+    assert trained.grad_norm is not None
+    return trained.loss, trained.grad_norm
