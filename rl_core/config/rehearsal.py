@@ -33,6 +33,7 @@ REASONS = {
     "critic.model_name": "from the policy's own model, as the recipe's is of another size",
     "critic.warmup_steps": "in proportion to the steps",
     "critic.lora": "as the policy's",
+    "critic.optimizer.warmup_steps": "in proportion to the steps",
     "critic.optimizer": "the toy critic learns at this rate",
     "rewards": "lengths in proportion to the limits; a learned model is left out",
     "rollout.num_prompts": f"for about {toy.RESPONSES} responses a step",

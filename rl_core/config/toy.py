@@ -63,7 +63,9 @@ def task_and_model(config: RecipeConfig) -> dict[str, Any]:
     """Data, task and policy."""
     data, policy = config.data.model_dump(mode="json"), config.policy.model_dump(mode="json")
     data["probe_problems"] = min(config.data.probe_problems, PROBE_PROBLEMS)
-    policy |= {"dtype": "float32", "attention": "auto", "lora": _lora(config.policy.lora)}
+    policy |= {"dtype": "float32", "lora": _lora(config.policy.lora)}
+    if config.policy.attention == "flash_attention_2":
+        policy["attention"] = "auto"
     if is_toy(config):
         assert config.embedded is not None, "the schema asks for it"
         return {"data": data, "policy": policy, "embedded": config.embedded.model_dump(mode="json")}
