@@ -34,7 +34,8 @@ def measure(model: str, folder: Path, disk: Path, zero_stage: int, repetitions: 
     from rl_core.checkpoint.saving import CheckpointSaver
     from rl_core.checkpoint.state import restore_checkpoint
     from rl_core.config import OptimizerConfig, load_config
-    from rl_core.config.sections import PolicyConfig, TrainingConfig
+    from rl_core.config.models import PolicyConfig
+    from rl_core.config.training import TrainingConfig
     from rl_core.models.load import load_causal_lm
     from rl_core.training.learner import Learner
     from rl_core.training.partitions import create_moments

@@ -7,7 +7,7 @@ from statistics import mean
 import torch
 from transformers import AutoTokenizer
 
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.data.parquet import load_problems
 from rl_core.models.load import load_causal_lm
 from rl_core.rewards import Scorer

@@ -43,7 +43,7 @@ _ways: dict[str, Generate] = {}  # of this process
 def start_ours(folder: Path, context_tokens: int, max_sequences: int) -> None:
     """Give this process our engine."""
     from rl_core.config import RolloutConfig
-    from rl_core.config.sections import PolicyConfig
+    from rl_core.config.models import PolicyConfig
     from rl_core.rollout.choose import choose_engine
     from rl_core.rollout.engine import Sampling
     from rl_core.rollout.start import start_engine
@@ -67,7 +67,8 @@ def start_plain(folder: Path, context_tokens: int, max_sequences: int) -> None:
     """Give this process vLLM's own class, with the engine arguments that ours takes, used as its documentation does."""
     from vllm import LLM, SamplingParams
 
-    from rl_core.config.sections import PolicyConfig, VllmConfig
+    from rl_core.config.models import PolicyConfig
+    from rl_core.config.rollout import VllmConfig
     from rl_core.models.load import compute_dtype
     from rl_core.rollout.vllm_settings import engine_arguments
     from rl_core.world import World

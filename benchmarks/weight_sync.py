@@ -21,7 +21,8 @@ def measure(model: str, folder: Path, engine_name: str, zero_stage: int, repetit
     """Figures of one model, written into `folder`, and one engine, in a process that does nothing else."""
     from benchmarks.peak import peak_rise
     from rl_core.config import OptimizerConfig, RolloutConfig
-    from rl_core.config.sections import PolicyConfig, TrainingConfig
+    from rl_core.config.models import PolicyConfig
+    from rl_core.config.training import TrainingConfig
     from rl_core.models.load import load_causal_lm
     from rl_core.rollout.choose import choose_engine
     from rl_core.rollout.start import start_engine

@@ -1,4 +1,4 @@
-"""The README's map is the tree, and the commands it names exist."""
+"""The map is the tree, and the commands that the README names exist."""
 
 import re
 import subprocess
@@ -8,10 +8,11 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+MAP = (PROJECT / "docs" / "map.md").read_text(encoding="utf-8")
 
 
-def test_the_map_of_the_readme_is_the_tree() -> None:
-    shown = mapped()
+def test_the_map_is_the_tree() -> None:
+    shown = mapped(MAP)
     opaque = {path for path in shown if path.endswith("/") and not any(p != path and p.startswith(path) for p in shown)}
     expected = set()
     for file in tracked():
@@ -22,8 +23,12 @@ def test_the_map_of_the_readme_is_the_tree() -> None:
     assert sorted(set(shown)) == sorted(expected - hidden)
 
 
+def test_the_readme_shows_the_folders_of_the_map() -> None:
+    assert map_lines(README) == [line for line in map_lines(MAP) if line.split()[0].endswith("/")]
+
+
 def test_every_line_of_the_map_has_a_caption() -> None:
-    assert [line for line in map_lines() if len(line.split(maxsplit=1)) < 2] == []
+    assert [line for line in map_lines(MAP) if len(line.split(maxsplit=1)) < 2] == []
 
 
 @pytest.mark.parametrize("target", ["recipe", "test"])
@@ -38,10 +43,10 @@ def test_every_link_of_the_readme_leads_to_a_file() -> None:
     assert [link for link in links if not (PROJECT / link).exists()] == []
 
 
-def mapped() -> list[str]:
-    """The paths of the map, folders with a slash at the end."""
+def mapped(document: str) -> list[str]:
+    """The paths of a map, folders with a slash at the end."""
     paths, folders = [], list[str]()
-    for line in map_lines():
+    for line in map_lines(document):
         name = line.split()[0]
         depth = (len(line) - len(line.lstrip())) // 2
         folders = folders[:depth]
@@ -51,9 +56,9 @@ def mapped() -> list[str]:
     return paths
 
 
-def map_lines() -> list[str]:
-    block = re.search(r"^## Map\n.*?^```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert block, "the README has a section `## Map` with the tree as its first code block"
+def map_lines(document: str) -> list[str]:
+    block = re.search(r"^##? Map\n.*?^```\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    assert block, "a section `Map` has the tree as its first code block"
     return block[1].splitlines()
 
 

@@ -14,7 +14,7 @@ from rl_core.checkpoint.merge import MergedModel
 from rl_core.checkpoint.tensors import StoredModel, TensorSource, stored_tensors
 from rl_core.checkpoint.verify import verify_logits, verify_tensors, verify_tokenizer
 from rl_core.config import RecipeConfig
-from rl_core.config.sections import LoraConfig, PolicyConfig
+from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.data.parquet import load_problems
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json, write_json

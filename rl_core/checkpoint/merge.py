@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from rl_core.checkpoint.export import files_of_tensors
 from rl_core.checkpoint.tensors import read_tensors
-from rl_core.config.sections import LoraConfig
+from rl_core.config.models import LoraConfig
 from rl_core.errors import GuardStop, MistakeError
 from rl_core.models.lora import A, B, with_scale
 

@@ -1,17 +1,14 @@
-"""The recipe's configuration: `sections` hold the defaults, `recipe` the whole, `load` reads and explains."""
+"""The recipe's configuration: a module of defaults for each section, `recipe` the whole, `load` to read it."""
 
 from rl_core.config.algorithm import AlgorithmConfig
+from rl_core.config.data import DatasetConfig
+from rl_core.config.embedded import EmbeddedConfig
+from rl_core.config.evaluation import EvaluationConfig, ProtocolConfig
 from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config
+from rl_core.config.models import OptimizerConfig
 from rl_core.config.recipe import RecipeConfig
-from rl_core.config.sections import (
-    DatasetConfig,
-    EmbeddedConfig,
-    EvaluationConfig,
-    OptimizerConfig,
-    ProtocolConfig,
-    RolloutConfig,
-    StageConfig,
-)
+from rl_core.config.rollout import RolloutConfig
+from rl_core.config.stage import StageConfig
 
 __all__ = [
     "EMBEDDED_PRESET",

@@ -5,24 +5,17 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from rl_core.config.algorithm import AlgorithmConfig
+from rl_core.config.data import DataConfig
+from rl_core.config.embedded import EmbeddedConfig
+from rl_core.config.evaluation import EvaluationConfig, ValidationConfig
+from rl_core.config.models import CriticConfig, OptimizerConfig, PolicyConfig
+from rl_core.config.rehearses import RehearsesConfig
+from rl_core.config.rewards import RewardConfig
+from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
-from rl_core.config.sections import (
-    CheckpointConfig,
-    CriticConfig,
-    DataConfig,
-    EmbeddedConfig,
-    EvaluationConfig,
-    GuardConfig,
-    OptimizerConfig,
-    PolicyConfig,
-    RehearsesConfig,
-    RewardConfig,
-    RolloutConfig,
-    StageConfig,
-    TrackingConfig,
-    TrainingConfig,
-    ValidationConfig,
-)
+from rl_core.config.stage import StageConfig
+from rl_core.config.tracking import TrackingConfig
+from rl_core.config.training import CheckpointConfig, GuardConfig, TrainingConfig
 
 INHERITED_BY_STAGES = ("rollout", "algorithm", "optimizer")
 

@@ -13,7 +13,8 @@ from rl_core.config import toy
 from rl_core.config.comparison import differing, kept
 from rl_core.config.load import apply_override, check_config
 from rl_core.config.recipe import INHERITED_BY_STAGES, RecipeConfig
-from rl_core.config.sections import RehearsesConfig, RewardConfig, ScaledSetting
+from rl_core.config.rehearses import RehearsesConfig, ScaledSetting
+from rl_core.config.rewards import RewardConfig
 from rl_core.errors import MistakeError
 
 ASKED_FOR = "asked for"

@@ -6,8 +6,11 @@ recipe is at toy size already (`configs/embedded.yaml`), what it says of task, m
 
 from typing import Any
 
+from rl_core.config.embedded import AnswerFormat
+from rl_core.config.models import LoraConfig
 from rl_core.config.recipe import RecipeConfig
-from rl_core.config.sections import AnswerFormat, LoraConfig, RewardConfig, StageConfig
+from rl_core.config.rewards import RewardConfig
+from rl_core.config.stage import StageConfig
 
 LONGEST_RESPONSE = 96  # fits every solution of the embedded task; two thirds fit nine in ten, a third six in ten
 SHORTEST_RESPONSE = 16

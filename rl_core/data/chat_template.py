@@ -9,7 +9,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rl_core.config.sections import DataConfig
+from rl_core.config.data import DataConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
 

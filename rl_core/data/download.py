@@ -9,7 +9,7 @@ A data set that the project makes itself, or draws out of another, has nothing t
 from pathlib import Path
 from typing import Any
 
-from rl_core.config.sections import DataConfig, DatasetConfig
+from rl_core.config.data import DataConfig, DatasetConfig
 from rl_core.data.local import check_unchanged, copy_local
 from rl_core.data.raw import check_suffix
 from rl_core.manifest import publishing

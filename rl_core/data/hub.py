@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import constants, hf_hub_download
 
-from rl_core.config.sections import DatasetConfig
+from rl_core.config.data import DatasetConfig
 from rl_core.data.local import copy_file
 from rl_core.hub import HUB_ERRORS, ByteProgress, HubRepository, explain, resolve_commit
 

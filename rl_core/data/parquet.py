@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rl_core.config.sections import DataConfig
+from rl_core.config.data import DataConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.data.rows import Row
 from rl_core.errors import MistakeError

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_core.config.sections import DatasetConfig
+from rl_core.config.data import DatasetConfig
 from rl_core.data.download import address, download_sources, origins, splits
 from rl_core.data.held_out import hold_out
 from rl_core.data.parquet import dataset_digest, write_problems

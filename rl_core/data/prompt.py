@@ -1,6 +1,6 @@
 """How a problem becomes the prompt, and how a problem that already is one becomes a problem again."""
 
-from rl_core.config.sections import PROBLEM, DataConfig
+from rl_core.config.data import PROBLEM, DataConfig
 from rl_core.types import Message
 
 

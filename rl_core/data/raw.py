@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rl_core.config.sections import DatasetConfig
+from rl_core.config.data import DatasetConfig
 from rl_core.errors import MistakeError
 
 SUFFIXES = (".json", ".jsonl", ".parquet")

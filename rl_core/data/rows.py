@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from rl_core.config.sections import DatasetConfig
+from rl_core.config.data import DatasetConfig
 from rl_core.data.prompt import without_template_text
 from rl_core.data.raw import RawRow
 from rl_core.rewards.gold import FIRST_OF_SEVERAL, GoldCheck, check_gold, is_one_value

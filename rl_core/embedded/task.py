@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from rl_core.config import EmbeddedConfig
-from rl_core.config.sections import AnswerFormat
+from rl_core.config.embedded import AnswerFormat
 from rl_core.errors import MistakeError
 from rl_core.rewards.answers import THOUGHT_CLOSES, THOUGHT_OPENS
 

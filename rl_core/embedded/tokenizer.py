@@ -11,7 +11,7 @@ from itertools import pairwise
 from tokenizers import pre_tokenizers
 from transformers import AddedToken, Qwen2Tokenizer
 
-from rl_core.config.sections import AnswerFormat
+from rl_core.config.embedded import AnswerFormat
 from rl_core.embedded.task import ANSWER_CLOSES, ANSWER_OPENS, LETTERS, MAX_OPERAND
 from rl_core.rewards.answers import THOUGHT_CLOSES, THOUGHT_OPENS
 

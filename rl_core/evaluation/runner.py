@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.data.parquet import dataset_digest, load_problems
 from rl_core.errors import MistakeError
 from rl_core.evaluation.statistics import (

@@ -14,7 +14,7 @@ from transformers import (
 from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
-from rl_core.config.sections import PolicyConfig
+from rl_core.config.models import PolicyConfig
 from rl_core.errors import MistakeError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from rl_core.config.sections import LoraConfig
+from rl_core.config.models import LoraConfig
 from rl_core.errors import MistakeError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_core.config import RecipeConfig
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json

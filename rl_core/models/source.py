@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from rl_core.cache import cache_folder
-from rl_core.config.sections import PolicyConfig
+from rl_core.config.models import PolicyConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import MANIFEST, read_json, write_json
 

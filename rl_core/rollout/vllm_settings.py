@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from rl_core.config.sections import VllmConfig
+from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.world import World
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from rl_core.config.sections import CriticConfig, TrainingConfig
+from rl_core.config.models import CriticConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.models.token_values import PREFIX, TokenValues
 from rl_core.training.batching import MicroBatch
 from rl_core.training.trained_module import TrainedModule, Update

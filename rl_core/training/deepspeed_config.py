@@ -3,7 +3,7 @@
 from typing import Any
 
 from rl_core.config import OptimizerConfig
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.errors import MistakeError
 
 NEVER = 10**9

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from statistics import median_low
 
-from rl_core.config.sections import GuardConfig
+from rl_core.config.training import GuardConfig
 from rl_core.errors import GuardStop
 from rl_core.training.trained_module import Update
 

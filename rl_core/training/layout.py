@@ -5,7 +5,7 @@ import inspect
 import torch
 from transformers import PreTrainedModel
 
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import attention_of
 from rl_core.models.token_logprobs import packed_inputs

@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from rl_core.config import OptimizerConfig
-from rl_core.config.sections import LoraConfig, TrainingConfig
+from rl_core.config.models import LoraConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import add_adapter, with_scale
 from rl_core.models.token_logprobs import PREFIX, TokenLogprobs
 from rl_core.rollout.fingerprint import Fingerprints, tensor_fingerprint

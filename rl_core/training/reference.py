@@ -7,7 +7,7 @@ import deepspeed
 import torch
 from transformers import PreTrainedModel
 
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import adapter_off
 from rl_core.models.token_logprobs import TokenLogprobs
 from rl_core.training.batching import MicroBatch

@@ -21,7 +21,7 @@ import torch
 
 from rl_core.algorithms.objectives import epoch_weights
 from rl_core.config import AlgorithmConfig
-from rl_core.config.sections import GuardConfig
+from rl_core.config.training import GuardConfig
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
 from rl_core.training.credit import (
     Updates,

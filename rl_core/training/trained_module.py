@@ -12,7 +12,7 @@ import deepspeed
 import torch
 
 from rl_core.config import OptimizerConfig
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
 from rl_core.training.batching import MicroBatch
 from rl_core.training.deepspeed_config import deepspeed_config

@@ -12,7 +12,7 @@ from rl_core.checkpoint import merge
 from rl_core.checkpoint.convert import convert, convert_adapter
 from rl_core.checkpoint.probe import last_logits, write_probe
 from rl_core.checkpoint.tensors import write_tensors
-from rl_core.config.sections import LoraConfig
+from rl_core.config.models import LoraConfig
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import GuardStop, MistakeError
 from rl_core.models.lora import add_adapter, name_without_peft

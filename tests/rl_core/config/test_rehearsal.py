@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rl_core.config import RecipeConfig, check_config, dump_config, load_config
 from rl_core.config.comparison import differing
 from rl_core.config.rehearsal import Rehearsal, rehearse, split_overrides
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.config.toy import updates
 from rl_core.errors import MistakeError
 from rl_core.opening import default_run_dir

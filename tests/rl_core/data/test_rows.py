@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rl_core.config.sections import PROBLEM
+from rl_core.config.data import PROBLEM
 from rl_core.data.prompt import without_template_text
 from rl_core.data.rows import comparable, gold_answer
 from rl_core.rewards.gold import GoldCheck

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_core.config import EmbeddedConfig
-from rl_core.config.sections import AnswerFormat, RewardConfig
+from rl_core.config.embedded import AnswerFormat
+from rl_core.config.rewards import RewardConfig
 from rl_core.embedded.task import DEPTH_WEIGHTS, Chain, draw_depths, make_problems, num_chains, response
 from rl_core.errors import MistakeError
 from rl_core.rewards import Scorer

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2Tokenizer
 
 from rl_core.config import EmbeddedConfig
-from rl_core.config.sections import AnswerFormat
+from rl_core.config.embedded import AnswerFormat
 from rl_core.embedded.task import Chain, make_problems
 from rl_core.embedded.tokenizer import NUMBERS, OPERATIONS, TAGS, build_tokenizer
 from tests.rl_core.tiny import tiny_qwen2

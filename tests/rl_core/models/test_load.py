@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import MambaConfig
 
-from rl_core.config.sections import PolicyConfig
+from rl_core.config.models import PolicyConfig
 from rl_core.errors import MistakeError
 from rl_core.models import load
 from rl_core.models.load import choose_attention, load_causal_lm

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rl_core.config.sections import LoraConfig
+from rl_core.config.models import LoraConfig
 from rl_core.errors import MistakeError
 from rl_core.models.lora import adapter_off, add_adapter, name_without_peft, unscaled, with_scale, write_adapter
 from tests.rl_core.tiny import tiny_qwen2

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.rewards import Scorer, canonical, same_answer
 
 ANSWERS = Path(__file__).resolve().parents[4] / "shared" / "data" / "answers"

@@ -15,7 +15,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import MistakeError
 from rl_core.models.reward_model import RewardModel

@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from rl_core.config.sections import RewardConfig, RewardName
+from rl_core.config.rewards import RewardConfig, RewardName
 from rl_core.errors import MistakeError
 from rl_core.rewards.grading import pool
 from rl_core.rewards.scorer import REWARDS, Scorer

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rl_core.config import load_config
-from rl_core.config.sections import RewardConfig
+from rl_core.config.rewards import RewardConfig
 from rl_core.errors import MistakeError
 from rl_core.preflight import check_inputs
 from rl_core.rewards import Scorer, user

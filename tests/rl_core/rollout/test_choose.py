@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 
 from rl_core.config import RolloutConfig, load_config
-from rl_core.config.sections import VllmConfig
+from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.rollout.choose import check_engines, choose_engine
 

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from rl_core.config.sections import RewardConfig, StageConfig
+from rl_core.config.rewards import RewardConfig
+from rl_core.config.stage import StageConfig
 from rl_core.data.parquet import PromptedProblem
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.rewards import Scorer

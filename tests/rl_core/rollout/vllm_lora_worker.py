@@ -16,7 +16,8 @@ prepare_environment()
 import torch  # noqa: E402 - the environment is read when it is imported
 from transformers import PreTrainedModel  # noqa: E402
 
-from rl_core.config.sections import LoraConfig, VllmConfig  # noqa: E402
+from rl_core.config.models import LoraConfig  # noqa: E402
+from rl_core.config.rollout import VllmConfig  # noqa: E402
 from rl_core.errors import GuardStop  # noqa: E402
 from rl_core.models.lora import adapter_off, add_adapter, name_without_peft, with_scale  # noqa: E402
 from rl_core.rollout import vllm_adapter, vllm_engine  # noqa: E402

@@ -16,7 +16,7 @@ prepare_environment()
 import torch  # noqa: E402 - the environment is read when it is imported
 from transformers import PreTrainedModel  # noqa: E402
 
-from rl_core.config.sections import VllmConfig  # noqa: E402
+from rl_core.config.rollout import VllmConfig  # noqa: E402
 from rl_core.errors import GuardStop  # noqa: E402
 from rl_core.rollout import vllm_engine  # noqa: E402
 from rl_core.rollout.engine import Sampling  # noqa: E402

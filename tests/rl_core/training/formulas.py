@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from rl_core.config.algorithm import AlgorithmConfig, CorrectionConfig
-from rl_core.config.sections import OptimizerConfig
+from rl_core.config.models import OptimizerConfig
 from rl_core.rollout.collect import Rollout
 from rl_core.training.learner import Learner
 from rl_core.training.partitions import read_moment

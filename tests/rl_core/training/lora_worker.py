@@ -13,7 +13,7 @@ import torch
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import restore_checkpoint
 from rl_core.config import load_config
-from rl_core.config.sections import LoraConfig
+from rl_core.config.models import LoraConfig
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.models.lora import add_adapter, unscaled
 from rl_core.rollout.fingerprint import tensor_fingerprint

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForTokenClassification, GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 
 from rl_core.config import AlgorithmConfig
-from rl_core.config.sections import CriticConfig, LoraConfig, PolicyConfig
+from rl_core.config.models import CriticConfig, LoraConfig, PolicyConfig
 from rl_core.errors import MistakeError
 from rl_core.models.token_values import load_token_values
 from rl_core.rollout.fingerprint import tensor_fingerprint

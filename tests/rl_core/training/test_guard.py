@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rl_core.config.sections import GuardConfig
+from rl_core.config.training import GuardConfig
 from rl_core.training.guard import SamplerGuard
 
 

@@ -3,7 +3,7 @@ import torch
 from transformers import AttentionInterface, MambaConfig, MambaForCausalLM, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.errors import MistakeError
 from rl_core.training.grouping import Layout
 from rl_core.training.layout import choose_layout

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rl_core.checkpoint.tensors import stored_tensors
-from rl_core.config.sections import TrainingConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.errors import GuardStop
 from rl_core.rollout.engine import Sampling
 from rl_core.training.batching import MicroBatch

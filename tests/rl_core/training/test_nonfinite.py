@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rl_core.config import AlgorithmConfig
-from rl_core.config.sections import GuardConfig
+from rl_core.config.training import GuardConfig
 from rl_core.errors import GuardStop
 from rl_core.training.batching import MicroBatch
 from rl_core.training.credit import Updates

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rl_core.config.sections import OptimizerConfig, TrainingConfig
+from rl_core.config.models import OptimizerConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.errors import MistakeError
 from rl_core.training.deepspeed_config import deepspeed_config
 from rl_core.training.schedule import learning_rate

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 
 from rl_core.config import AlgorithmConfig
-from rl_core.config.sections import CriticConfig, LoraConfig, OptimizerConfig, PolicyConfig, TrainingConfig
+from rl_core.config.models import CriticConfig, LoraConfig, OptimizerConfig, PolicyConfig
+from rl_core.config.training import TrainingConfig
 from rl_core.models.token_values import load_token_values
 from rl_core.rollout.collect import Rollout
 from rl_core.training.critic import Critic

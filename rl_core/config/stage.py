@@ -1,0 +1,54 @@
+"""One context stage."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rl_core.config.algorithm import AlgorithmConfig
+from rl_core.config.models import OptimizerConfig
+from rl_core.config.rollout import RolloutConfig
+from rl_core.config.section import Section
+
+
+class StageConfig(Section):
+    """One context stage. `rollout`, `algorithm` and `optimizer` take what they leave out from the recipe's own."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    steps: int = Field(ge=1)
+    max_prompt_tokens: int = Field(1024, ge=1, description="problems with longer prompts are set aside, and counted")
+    max_response_tokens: int = Field(ge=1)
+    max_total_tokens: int | None = Field(None, ge=2, description="bound on prompt and response; null: their sum")
+    rollout: RolloutConfig = Field(default_factory=RolloutConfig)
+    algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest sequence of the stage: prompt and response together."""
+        return self.max_total_tokens or self.max_prompt_tokens + self.max_response_tokens
+
+    @model_validator(mode="after")
+    def _total_leaves_room_for_a_response(self) -> Self:
+        if self.max_total_tokens is not None and self.max_total_tokens <= self.max_prompt_tokens:
+            raise ValueError(
+                f"max_total_tokens is {self.max_total_tokens}, which leaves no response to a prompt of "
+                f"max_prompt_tokens ({self.max_prompt_tokens})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_divide_the_batch(self) -> Self:
+        batch = self.rollout.num_prompts * self.rollout.num_samples
+        if batch % self.algorithm.minibatch_sequences:
+            raise ValueError(
+                f"algorithm.minibatch_sequences is {self.algorithm.minibatch_sequences}, which does not divide "
+                f"rollout.num_prompts x rollout.num_samples = {batch}"
+            )
+        samples, by_prompt = self.rollout.num_samples, self.algorithm.aggregation == "prompt_mean_token_mean"
+        if by_prompt and self.algorithm.minibatch_sequences % samples:
+            raise ValueError(
+                "algorithm.aggregation is 'prompt_mean_token_mean', for which all responses to a prompt belong into "
+                f"one update: algorithm.minibatch_sequences ({self.algorithm.minibatch_sequences}) must be a "
+                f"multiple of rollout.num_samples ({samples})"
+            )
+        return self
