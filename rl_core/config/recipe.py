@@ -10,6 +10,7 @@ from rl_core.config.embedded import EmbeddedConfig
 from rl_core.config.evaluation import EvaluationConfig, ValidationConfig
 from rl_core.config.models import CriticConfig, OptimizerConfig, PolicyConfig
 from rl_core.config.rehearses import RehearsesConfig
+from rl_core.config.report import ReportConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
@@ -41,6 +42,7 @@ class RecipeConfig(Section):
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     rehearses: RehearsesConfig | None = Field(None, description="set by --rehearse, and not by hand")
 
