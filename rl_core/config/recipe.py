@@ -103,9 +103,10 @@ class RecipeConfig(Section):
 
 def _inherited(recipe: dict[str, Any], stage: dict[str, Any]) -> dict[str, Any]:
     """A stage's shared sections with what it leaves out; what is no section is not among them, and is refused."""
+    shared = {name: recipe.get(name, {}) for name in INHERITED_BY_STAGES}
     own = {name: stage.get(name) or {} for name in INHERITED_BY_STAGES}
     return {
-        name: {**recipe[name], **own[name]}
+        name: {**shared[name], **own[name]}
         for name in INHERITED_BY_STAGES
-        if isinstance(recipe.get(name), dict) and isinstance(own[name], dict)
+        if isinstance(shared[name], dict) and isinstance(own[name], dict)
     }
