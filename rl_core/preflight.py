@@ -1,8 +1,10 @@
 """What can be known of a recipe's inputs before anything starts: files and folders on this machine.
 
-What is on a hub is looked at by the stage that fetches it. Called by the command line; reads, and writes nothing.
+What is on a hub is looked at by the stage that fetches it, and so is the inside of a parquet file where pyarrow is not
+installed, as on a worker that only starts runs. Called by the command line; reads, and writes nothing.
 """
 
+import importlib.util
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
@@ -57,7 +59,8 @@ def _check_data(config: RecipeConfig) -> None:
             from rl_core.data.raw import read_rows
 
             for file in data_files(Path(dataset.path or "").expanduser(), f"data.{split}"):
-                read_rows(file, f"data.{split}", dataset)
+                if file.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None:
+                    read_rows(file, f"data.{split}", dataset)
 
 
 def _check_model(config: RecipeConfig) -> None:
