@@ -1,4 +1,4 @@
-"""Weights & Biases: the figures of metrics.jsonl, all stages of a run under one id, resumed under it.
+"""Weights & Biases: the figures of metrics.jsonl, all stages of a run under one id (`sft` under its own), resumed.
 
 Offline by default: the run is written below the run's folder, and `wandb sync` uploads it later. Whatever Weights &
 Biases does, a training goes on: the first failure is told, and what follows is left to metrics.jsonl.
@@ -19,7 +19,7 @@ from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, write_json
 from rl_core.masking import without_secrets
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir, StageIndex
 
 INIT_SECONDS = 30.0  # for the first answer; without a bound a training waits for a host that is away
 FINISH_SECONDS = 15.0  # for the last upload; a stage that is stopped has less than 25 s in all
@@ -32,7 +32,7 @@ DEFAULT_ADDRESS = "https://api.wandb.ai"  # wandb's own, where WANDB_BASE_URL is
 class Tracker:
     """Logs one stage. Use as a context manager; does nothing where tracking is disabled."""
 
-    def __init__(self, run: RunDir, index: int, *, enabled: bool) -> None:
+    def __init__(self, run: RunDir, index: StageIndex, *, enabled: bool) -> None:
         self._run, self._index = run, index
         self._mode = run.config.tracking.wandb if enabled else "disabled"
         self._wandb: Any = None
@@ -50,11 +50,12 @@ class Tracker:
         if self._wandb is None:
             return
         numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-        axes = {STEP_AXIS: self._steps_before() + metrics["step"], "stage_number": self._index + 1}
-        # Each stage has a line 0, so W&B's own count of lines is ahead of the steps by one for each stage before. A
-        # line that was logged before a kill comes again with its old number, and W&B leaves it out.
-        line = axes[STEP_AXIS] + self._index
-        self._try("failed", lambda: self._wandb.log({**numbers, **axes}, step=line))
+        before = 0 if self._index == SFT else self._index
+        step = metrics["step"] + sum(stage.steps for stage in self._run.config.stages[:before])
+        # Each stage has a line 0, so that W&B's own count of lines is ahead of the steps by one for each stage before.
+        # A line that was logged before a kill comes again with its old number, and W&B leaves it out.
+        values = {**numbers, STEP_AXIS: step, "stage_number": before + 1}
+        self._try("failed", lambda: self._wandb.log(values, step=step + before))
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
@@ -67,14 +68,15 @@ class Tracker:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
-        tracking = self._run.config.tracking
+        tracking, identity = self._run.config.tracking, run_id(self._run)
         self._wandb = wandb.init(
             project=tracking.project,
             entity=tracking.entity,
             mode=mode,
             dir=self._run.root,
-            id=run_id(self._run),
-            name=self._run.config.name,
+            id=f"{identity}-sft" if self._index == SFT else identity,
+            name=f"{self._run.config.name} sft" if self._index == SFT else self._run.config.name,
+            group=self._run.config.name,
             config=without_secrets(self._run.config.model_dump(mode="json")),
             resume="allow",
             settings=wandb.Settings(
@@ -88,11 +90,8 @@ class Tracker:
         )
         self._wandb.define_metric(STEP_AXIS)
         self._wandb.define_metric("*", step_metric=STEP_AXIS)
-        url = self._wandb.url or run_url(self._run)  # a stage that is offline leaves the page of those before it
-        write_json(tracking_file(self._run), {"id": run_id(self._run), "url": url})
-
-    def _steps_before(self) -> int:
-        return sum(stage.steps for stage in self._run.config.stages[: self._index])
+        if self._wandb.url and self._index != SFT:
+            write_json(tracking_file(self._run), {"id": identity, "url": self._wandb.url})
 
     def _try(self, what_failed: str, do: Callable[[], None], then: str = GOES_ON) -> None:
         """Do it; where that fails say so, and what happens then, and let go of Weights & Biases."""
