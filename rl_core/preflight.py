@@ -15,6 +15,7 @@ from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
 from rl_core.plan import DONE, base_part, sources_part
 from rl_core.run_dir import RunDir
+from rl_core.tracking import require_credentials
 
 
 def check_inputs(run: RunDir) -> None:
@@ -22,7 +23,8 @@ def check_inputs(run: RunDir) -> None:
 
     Raises:
         MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
-            reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
+            reward model are wrong, the chat template renders no problem, a stage is longer than the model's context,
+            or a credential that the recipe needs is not there.
     """
     _check_rewards(run.config)
     check_text(run.config)
@@ -31,6 +33,7 @@ def check_inputs(run: RunDir) -> None:
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
+    require_credentials(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:

@@ -17,6 +17,7 @@
         summary.json
       evaluations/<model digest>/<benchmark>-<protocol digest>.json and .parquet (every sample)
       logs/                              what the process of each part said
+      tracking.json                      the id and the page of the run on Weights & Biases
       work/                              what each process took: when, how long, on what hardware
       report.md  report.html  *.png
 
