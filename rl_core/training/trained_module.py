@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import deepspeed
 import torch
 
-from rl_core.config import OptimizerConfig
+from rl_core.config.models import AdamWConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
 from rl_core.training.batching import MicroBatch
@@ -45,7 +45,7 @@ class TrainedModule:
         self,
         module: torch.nn.Module,
         training: TrainingConfig,
-        optimizer: OptimizerConfig,
+        optimizer: AdamWConfig,
         world: World,
         *,
         dtype: torch.dtype,
