@@ -31,7 +31,7 @@ def batches_of(layout: Layout, world: World) -> list[PairBatch]:
 
 
 def plain_scores(learner: RewardLearner, dtype: torch.dtype = torch.float32) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The classifier of transformers itself with the learner's weights, one unpadded sequence at a time: scores [P, 2]."""
+    """The classifier of transformers with these weights, one unpadded sequence at a time, and its scores [P, 2]."""
     classifier = new_scores(learner.world).classifier.to(dtype)
     classifier.load_state_dict({name: value.to(dtype) for name, value in learner.named_parameters()})
     scores = [
