@@ -1,4 +1,4 @@
-"""Where the learned reward model comes from: a folder, read where it is, or a hub, fetched into the run.
+"""Where the learned reward model comes from: a folder, read in place, a hub, fetched into the run, or the run.
 
 It is fetched by the stage `warm-up`, with the first policy: one process fetches, a download that fails is tried again
 there, and a mistake in the name is told before hours of training and not behind the first evaluation. What its files
@@ -26,9 +26,11 @@ DEFAULT_LABELS = 2  # what transformers leaves unwritten in a config.json
 
 
 def fetched_reward_model(config: RecipeConfig) -> RewardConfig | None:
-    """The recipe's reward model where it is to be fetched: its name is no folder here."""
-    reward = config.reward_model
-    return None if reward is None or Path(reward.kwargs["model"]).expanduser().is_dir() else reward
+    """The recipe's reward model where it is to be fetched: it is not trained here, and its name is no folder here."""
+    reward = config.learned_reward
+    if reward is None or reward.is_trained_here:
+        return None
+    return None if Path(reward.kwargs["model"]).expanduser().is_dir() else reward
 
 
 def check_reward_folder(config: RecipeConfig) -> None:
@@ -38,8 +40,8 @@ def check_reward_folder(config: RecipeConfig) -> None:
         MistakeError: there is no such folder, or it holds no safetensors, no single score, no chat template, an
             adapter, or a shorter context than `max_tokens`.
     """
-    reward = config.reward_model
-    folder = None if reward is None else model_folder(reward.kwargs["model"], FIELD)
+    reward = config.learned_reward
+    folder = None if reward is None or reward.is_trained_here else model_folder(reward.kwargs["model"], FIELD)
     if reward is None or folder is None:
         return
     if "revision" in reward.kwargs:
@@ -55,8 +57,8 @@ def take_reward_model(run: RunDir) -> None:
         MistakeError: there is no such model, or the recipe cannot be run with it.
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
-    reward = run.config.reward_model
-    if reward is None:
+    reward = run.config.learned_reward
+    if reward is None or reward.is_trained_here:
         return
     if fetched_reward_model(run.config) is None:
         check_reward_folder(run.config)
@@ -68,10 +70,12 @@ def take_reward_model(run: RunDir) -> None:
 
 
 def local_rewards(run: RunDir) -> list[RewardConfig]:
-    """The recipe's rewards, with a fetched reward model named by the folder where it is now."""
-    fetched = fetched_reward_model(run.config)
-    here = {"kwargs": {**fetched.kwargs, "model": str(run.reward_model)}} if fetched else {}
-    return [reward.model_copy(update=here) if reward is fetched else reward for reward in run.config.rewards]
+    """The recipe's rewards, with a reward model that was fetched or trained named by the folder where it is now."""
+    learned = run.config.learned_reward
+    if learned is None or not (learned.is_trained_here or fetched_reward_model(run.config)):
+        return list(run.config.rewards)
+    here = learned.model_copy(update={"kwargs": {**learned.kwargs, "model": str(run.reward_model)}})
+    return [here if reward is learned else reward for reward in run.config.rewards]
 
 
 def _fetch(run: RunDir, reward: RewardConfig) -> None:

@@ -11,7 +11,6 @@ from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir
 from rl_core.training.critic import Critic
 from rl_core.training.grouping import Layout
-from rl_core.training.launch import first_policy
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import AdapterOff, FrozenCopy, ReferencePolicy
@@ -22,7 +21,7 @@ from rl_core.world import World
 def make_learner(run: RunDir, index: int, world: World) -> Learner:
     """The policy that stage `index` starts from, under DeepSpeed. A collective call."""
     config = run.config
-    causal_lm = load_causal_lm(first_policy(run, index), config.policy, world.device)
+    causal_lm = load_causal_lm(run.first_policy(index), config.policy, world.device)
     return Learner(causal_lm, config.training, config.stages[index].optimizer, world, lora=config.policy.lora)
 
 
@@ -34,7 +33,7 @@ def make_critic(run: RunDir, index: int, world: World) -> Critic | None:
     config = run.config.critic
     if config is None:
         return None
-    folder = run.base if config.model_name is None else Path(config.model_name).expanduser()
+    folder = run.first_policy(0) if config.model_name is None else Path(config.model_name).expanduser()
     values = load_token_values(folder, run.config.policy, world.device, lora=config.lora)
     critic = Critic(values, run.config.training, config, world)
     if index > 0:
@@ -51,7 +50,7 @@ def make_reference(run: RunDir, index: int, learner: Learner) -> ReferencePolicy
         return None
     if config.policy.lora is not None:
         return AdapterOff(learner)
-    causal_lm = load_causal_lm(first_policy(run, index), config.policy, learner.world.device)
+    causal_lm = load_causal_lm(run.first_policy(index), config.policy, learner.world.device)
     return FrozenCopy(causal_lm, config.training, learner.world)
 
 
@@ -63,7 +62,7 @@ def start_sampler(run: RunDir, index: int, world: World) -> RolloutEngine:
         print(f"stage {stage.name}: {choice}", flush=True)
     return start_engine(
         choice,
-        first_policy(run, index),
+        run.first_policy(index),
         run.config.policy,
         stage.rollout,
         context_tokens=stage.context_tokens,
