@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 ChosenFrom = Literal["model", "solution"]
-Outcome = Literal["both from the model", "solution chosen", "no wrong response", "no right response", "lengths differ"]
-PAIRED: tuple[Outcome, ...] = ("both from the model", "solution chosen")
+Outcome = Literal["both_from_model", "solution_chosen", "no_wrong_response", "no_right_response", "lengths_differ"]
+PAIRED: tuple[Outcome, ...] = ("both_from_model", "solution_chosen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +82,16 @@ def choose_pairs(
     if not right and use_solution and answered.solution is not None:
         right, chosen_from = [answered.solution], "solution"
     if not wrong:
-        return [], "no wrong response"
+        return [], "no_wrong_response"
     if not right:
-        return [], "no right response"
+        return [], "no_right_response"
     pairs = [
         Pair(answered.index, answered.problem, chosen, rejected, chosen_from)
         for chosen, rejected in _matched(right, wrong, max_pairs, match_lengths, max_length_ratio, seed)
     ]
     if not pairs:
-        return [], "lengths differ"
-    return pairs, "both from the model" if chosen_from == "model" else "solution chosen"
+        return [], "lengths_differ"
+    return pairs, "both_from_model" if chosen_from == "model" else "solution_chosen"
 
 
 def held_out_problems(problems: Sequence[str], fraction: float, seed: Sequence[int]) -> set[str]:

@@ -20,8 +20,9 @@ from rl_core.preference.pairing import Response
 from rl_core.preference.table import read_samples, write_samples
 from rl_core.progress import Progress
 from rl_core.rewards import Scorer
+from rl_core.rewards.answers import with_opened_thought
 from rl_core.rollout.choose import choose_engine
-from rl_core.rollout.collect import Collector, Limits, Rollout, tokenize_prompts
+from rl_core.rollout.collect import Collector, Limits, Rollout, ends_in_thought, tokenize_prompts
 from rl_core.rollout.engine import Sampling
 from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir
@@ -94,7 +95,7 @@ def _sample(
                 seed=(run.config.seed, PURPOSE),
             ).rollouts
             if world.is_first:
-                _write(folder / f"{asked[0].index:08d}.parquet", rollouts)
+                _write(folder / f"{asked[0].index:08d}.parquet", [_response(one, tokenizer) for one in rollouts])
             progress.update(start + len(asked))
         world.barrier()
 
@@ -111,9 +112,9 @@ def _own(folder: Path, key: str) -> None:
         raise MistakeError(f"{folder} was sampled with other settings: give another --run-dir, or remove it")
 
 
-def _write(file: Path, rollouts: Sequence[Rollout]) -> None:
+def _write(file: Path, responses: Sequence[tuple[int, Response]]) -> None:
     temporary = file.with_name(file.name + ".partial")
-    write_samples(temporary, [(rollout.problem.index, _response(rollout)) for rollout in rollouts])
+    write_samples(temporary, responses)
     temporary.replace(file)
 
 
@@ -125,10 +126,10 @@ def _read(folder: Path) -> dict[int, list[Response]]:
     return sampled
 
 
-def _response(rollout: Rollout) -> Response:
+def _response(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> tuple[int, Response]:
     reward = rollout.score.reward
-    return Response(
-        rollout.response,
+    return rollout.problem.index, Response(
+        with_opened_thought(rollout.response, ends_in_thought(rollout.problem, tokenizer)),
         len(rollout.completion.token_ids),
         None if reward is None else reward == CORRECT,
         rollout.truncated,

@@ -13,7 +13,7 @@ from typing import TypeVar
 import deepspeed
 import torch
 
-from rl_core.config import OptimizerConfig
+from rl_core.config.models import AdamWConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
 from rl_core.training.deepspeed_config import deepspeed_config
@@ -46,7 +46,7 @@ class TrainedModule:
         self,
         module: torch.nn.Module,
         training: TrainingConfig,
-        optimizer: OptimizerConfig,
+        optimizer: AdamWConfig,
         world: World,
         *,
         dtype: torch.dtype,

@@ -64,23 +64,23 @@ def texts(pairs: list[Pair]) -> list[tuple[str, str]]:
 def test_the_model_is_preferred_to_the_solution_wherever_it_gives_both() -> None:
     (pair,), outcome = choose(right("a"), wrong("b"), solution=right("solution"))
     assert (pair.chosen.text, pair.rejected.text, pair.chosen_from) == ("a", "b", "model")
-    assert (pair.index, pair.problem, outcome) == (3, "Compute 1 a+2", "both from the model")
+    assert (pair.index, pair.problem, outcome) == (3, "Compute 1 a+2", "both_from_model")
 
 
 def test_the_solution_is_chosen_once_where_no_response_is_right() -> None:
     (pair,), outcome = choose(wrong("b"), wrong("c"), solution=right("solution"), max_pairs=3)
-    assert (pair.chosen.text, pair.chosen_from, outcome) == ("solution", "solution", "solution chosen")
+    assert (pair.chosen.text, pair.chosen_from, outcome) == ("solution", "solution", "solution_chosen")
 
 
 @pytest.mark.parametrize(
     ("responses", "solution", "use_solution", "outcome"),
     [
-        ((right("a"), right("b")), right("solution"), True, "no wrong response"),
-        ((right("a"), Response("b", 3, None)), right("solution"), True, "no wrong response"),
-        ((wrong("b"),), None, True, "no right response"),
-        ((wrong("b"), Response("a", 3, None)), None, True, "no right response"),
-        ((wrong("b"),), right("solution"), False, "no right response"),
-        ((), right("solution"), True, "no wrong response"),
+        ((right("a"), right("b")), right("solution"), True, "no_wrong_response"),
+        ((right("a"), Response("b", 3, None)), right("solution"), True, "no_wrong_response"),
+        ((wrong("b"),), None, True, "no_right_response"),
+        ((wrong("b"), Response("a", 3, None)), None, True, "no_right_response"),
+        ((wrong("b"),), right("solution"), False, "no_right_response"),
+        ((), right("solution"), True, "no_wrong_response"),
     ],
 )
 def test_a_problem_without_both_kinds_gives_no_pair_and_says_which_it_lacks(
@@ -100,7 +100,7 @@ def test_the_closest_lengths_are_paired_first_by_their_ratio() -> None:
 def test_pairs_beyond_the_ratio_of_lengths_are_left_out() -> None:
     responses = (right("r10", 10), right("r90", 90), wrong("w12", 12), wrong("w100", 100))
     assert texts(choose(*responses, max_pairs=2, max_length_ratio=1.15)[0]) == [("r90", "w100")]
-    assert choose(*responses, max_length_ratio=1.05) == ([], "lengths differ")
+    assert choose(*responses, max_length_ratio=1.05) == ([], "lengths_differ")
 
 
 def test_without_matching_the_seed_alone_decides_and_every_pair_can_come() -> None:
@@ -118,7 +118,7 @@ def test_what_holds_of_every_choice(answered: Answered, options: dict[str, objec
     max_pairs, ratio = options["max_pairs"], options["max_length_ratio"]
     assert isinstance(max_pairs, int)
     assert len(pairs) <= max_pairs
-    assert bool(pairs) == (outcome in ("both from the model", "solution chosen"))
+    assert bool(pairs) == (outcome in ("both_from_model", "solution_chosen"))
     chosen, rejected = [pair.chosen for pair in pairs], [pair.rejected for pair in pairs]
     assert all(response.correct is True for response in chosen)
     assert all(response.correct is False for response in rejected)
