@@ -14,6 +14,7 @@ from rl_core.environment import prepare_environment
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
 from rl_core.process_guard import guard_process
 from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.work import recorded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.do is _grade:
             _grade(options)
         else:
-            options.do(_opened_run(options), options)
+            _run_stage(_opened_run(options), options)
     except MistakeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -49,6 +50,16 @@ def _opened_run(options: argparse.Namespace) -> RunDir:
     if options.stage not in (None, SFT) and not 0 <= options.stage < len(config.stages):
         raise MistakeError(f"--stage {options.stage}: the recipe has {len(config.stages)} stages, counted from 0")
     return RunDir(options.run_dir or Path("runs") / config.name, config)
+
+
+def _run_stage(run: RunDir, options: argparse.Namespace) -> None:
+    part = PARTS.get(options.stage_name)
+    if part is None or getattr(options, "dcp_ckpt_path", None) is not None:
+        options.do(run, options)
+        return
+    stage = "base" if options.stage is None else run.stage_name(options.stage)
+    with recorded(run.work, part.format(stage=stage)):
+        options.do(run, options)
 
 
 def _grade(options: argparse.Namespace) -> None:
@@ -145,6 +156,19 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     "report": (_report, "write report.md, report.html and the pictures"),
 }
 
+# What is made of a run, in the words of the plan; the time of these is recorded.
+PARTS = {
+    "download": "download",
+    "prepare": "data",
+    "warm-up": "base model",
+    "sft": "train sft",
+    "pairs": "pairs",
+    "reward-model": "reward model",
+    "train": "train {stage}",
+    "convert": "convert {stage}",
+    "evaluate": "evaluate {stage}",
+}
+
 
 def _stage(options: argparse.Namespace) -> StageIndex:
     if options.stage is None:
@@ -168,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.0.steps=100")
         if name == "convert":
             _add_folder_options(command)
-        command.set_defaults(do=do)
+        command.set_defaults(do=do, stage_name=name)
     _add_grade(commands)
     return parser
 

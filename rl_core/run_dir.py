@@ -17,6 +17,7 @@
         summary.json
       evaluations/<model digest>/<benchmark>-<protocol digest>.json and .parquet (every sample)
       logs/                              what the process of each part said
+      work/                              what each process took: when, how long, on what hardware
       report.md  report.html  *.png
 
 Each part has a key: the digest of every setting that decides its content and of the key of what it is made from. A
@@ -177,6 +178,10 @@ class RunDir:
             "chat_template": data.chat_template,  # null: the model's own, which its digest covers
             **self.config.evaluation.protocol.model_dump(mode="json"),
         }
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
 
     @property
     def report(self) -> Path:

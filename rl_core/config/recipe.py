@@ -11,6 +11,7 @@ from rl_core.config.evaluation import EvaluationConfig, ValidationConfig
 from rl_core.config.models import CriticConfig, OptimizerConfig, PolicyConfig
 from rl_core.config.pairs import PairsConfig
 from rl_core.config.rehearses import RehearsesConfig
+from rl_core.config.report import ReportConfig
 from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.config.rollout import RolloutConfig
@@ -50,6 +51,7 @@ class RecipeConfig(Section):
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     rehearses: RehearsesConfig | None = Field(None, description="set by --rehearse, and not by hand")
 
@@ -137,9 +139,10 @@ class RecipeConfig(Section):
 
 def _inherited(recipe: dict[str, Any], stage: dict[str, Any]) -> dict[str, Any]:
     """A stage's shared sections with what it leaves out; what is no section is not among them, and is refused."""
+    shared = {name: recipe.get(name, {}) for name in INHERITED_BY_STAGES}
     own = {name: stage.get(name) or {} for name in INHERITED_BY_STAGES}
     return {
-        name: {**recipe[name], **own[name]}
+        name: {**shared[name], **own[name]}
         for name in INHERITED_BY_STAGES
-        if isinstance(recipe.get(name), dict) and isinstance(own[name], dict)
+        if isinstance(shared[name], dict) and isinstance(own[name], dict)
     }

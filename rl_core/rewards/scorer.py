@@ -46,8 +46,11 @@ class Scorer:
 
     def __init__(self, rewards: Sequence[RewardConfig]) -> None:
         names = [reward.name for reward in rewards]
-        if len(set(names)) < len(names):
-            raise MistakeError(f"rewards: two have the same name: {', '.join(names)}; give one of them another `name`")
+        for name in sorted(name for name in set(names) if names.count(name) > 1):
+            raise MistakeError(
+                f"rewards: two have the same name: {name}; give a function of yours another `name`, and one of the "
+                "project's own once, with the weight of both"
+            )
         self._extract = extract_answer if BOX_ONLY.issuperset(names) else final_answer
         self._judges = [reward.kwargs["model"] for reward in rewards if reward.is_reward_model]
         self._rewards = [(reward.name, reward.weight, load_reward(reward)) for reward in rewards]
