@@ -130,6 +130,11 @@ class RunDir:
         return self.root / "pairs"
 
     @property
+    def pairs_samples(self) -> Path:
+        """What the pairs are made from, while it is sampled."""
+        return self.root / "pairs.samples"
+
+    @property
     def reward_model_training(self) -> StageDir:
         return StageDir(self.root / "reward_model_training")
 
@@ -222,7 +227,7 @@ class RunDir:
     def reward_model_training_key(self) -> str:
         config = self.config.reward_model
         assert config is not None, "asked only where there is one"
-        return _key("reward_model_training", config.model_dump(mode="json"), self.config.seed, self.pairs_key())
+        return _key("reward_model_training", config.identity(), self.config.seed, self.pairs_key())
 
     def reward_model_key(self) -> str:
         """Of the learned reward model: the one that the run trains, or one of a hub."""
