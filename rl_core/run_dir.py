@@ -67,6 +67,11 @@ class StageDir:
         return self.root / "hf"
 
     @property
+    def adapter(self) -> Path:
+        """Of the converted policy, where an adapter was trained."""
+        return self.hf / "adapter"
+
+    @property
     def summary(self) -> Path:
         return self.root / "summary.json"
 
@@ -154,7 +159,7 @@ class RunDir:
         before = self.hf_key(index - 1) if index else self.base_key()
         config = self.config
         own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
-        shared = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
+        shared = [config.policy.identity(), *(reward.identity() for reward in config.rewards)]
         if config.critic is not None:
             shared.append(config.critic.identity())
         # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and

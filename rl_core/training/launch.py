@@ -60,14 +60,32 @@ def _require_inputs(run: RunDir, index: int) -> None:
         raise MistakeError(f"{run.data} does not hold this recipe's data: run `python -m rl_core prepare` first")
     if fetched_reward_model(run.config) and finished_part(run.reward_model, run.reward_model_key()) is None:
         raise MistakeError(f"{run.reward_model} does not hold the reward model: run `python -m rl_core warm-up` first")
-    start, key = first_policy(run, index), run.hf_key(index - 1) if index else run.base_key()
+    start, key = _model_before(run, index), run.hf_key(index - 1) if index else run.base_key()
     if finished_part(start, key) is None:
         command = "warm-up" if index == 0 else f"convert --stage {index - 1}"
         raise MistakeError(f"{start} does not hold the stage's first policy: run `python -m rl_core {command}` first")
 
 
 def first_policy(run: RunDir, index: int) -> Path:
-    """The Hugging Face folder that stage `index` starts from."""
+    """The Hugging Face folder that stage `index` starts from: below its adapter, where it goes on with one."""
+    return run.base if _goes_on(run.config) else _model_before(run, index)
+
+
+def first_adapter(run: RunDir, index: int) -> Path | None:
+    """The folder of the adapter that stage `index` goes on with; None: of a new one, or of none."""
+    lora = run.config.policy.lora
+    if lora is None or not _goes_on(run.config):
+        return None
+    if index:
+        return run.stage(index - 1).adapter
+    return None if lora.folder is None else Path(lora.folder).expanduser()
+
+
+def _goes_on(config: RecipeConfig) -> bool:
+    return config.policy.lora is not None and config.policy.lora.start == "adapter"
+
+
+def _model_before(run: RunDir, index: int) -> Path:
     return run.stage(index - 1).hf if index else run.base
 
 
