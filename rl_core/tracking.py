@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from rl_core.manifest import digest_of
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import RunDir, StageIndex
 
 
 class Tracker:
     """Logs one stage. Use as a context manager; does nothing where tracking is disabled."""
 
-    def __init__(self, run: RunDir, index: int, *, enabled: bool) -> None:
+    def __init__(self, run: RunDir, index: StageIndex, *, enabled: bool) -> None:
         self._run, self._index = run, index
         self._enabled = enabled and run.config.tracking.wandb != "disabled"
         self._wandb: Any = None
@@ -24,14 +24,14 @@ class Tracker:
             os.environ.setdefault("WANDB_SILENT", "true")
             import wandb
 
-            tracking, stage = self._run.config.tracking, self._run.config.stages[self._index]
+            tracking, stage = self._run.config.tracking, self._run.stage_name(self._index)
             self._wandb = wandb.init(
                 project=tracking.project,
                 entity=tracking.entity,
                 mode=tracking.wandb,
                 dir=self._run.stage(self._index).root,
                 id=digest_of([str(self._run.root.resolve()), self._run.stage_key(self._index)]),
-                name=f"{self._run.config.name} {stage.name}",
+                name=f"{self._run.config.name} {stage}",
                 group=self._run.config.name,
                 config=self._run.config.model_dump(mode="json"),
                 resume="allow",

@@ -69,16 +69,29 @@ class PolicyConfig(Section):
         return identity if self.lora is None else {**identity, "lora": self.lora.identity()}
 
 
-class OptimizerConfig(Section):
-    """AdamW and its learning rate over the steps of a stage."""
+class AdamWConfig(Section):
+    """AdamW, and the rate that its schedule is of."""
 
     learning_rate: float = Field(1e-6, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
+
+
+class OptimizerConfig(AdamWConfig):
+    """AdamW and its learning rate over the steps of a stage."""
+
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up; the rate is constant afterwards")
     warmup_start_factor: float = Field(0.1, gt=0, le=1)
+
+
+class CosineConfig(AdamWConfig):
+    """AdamW and a learning rate that rises linearly and then falls along half a cosine, to the last step."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises, from 0")
+    final_factor: float = Field(0.0, ge=0, le=1, description="of the learning rate, at the end")
 
 
 CRITIC_OPTIMIZER = OptimizerConfig(learning_rate=1e-5)

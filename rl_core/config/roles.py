@@ -5,6 +5,8 @@ What a recipe without a shared backbone is checked for is in the sections themse
 
 from typing import TYPE_CHECKING
 
+from rl_core.config.models import LoraConfig
+
 if TYPE_CHECKING:
     from rl_core.config.recipe import RecipeConfig
 
@@ -24,9 +26,14 @@ def roles_on_the_base(config: "RecipeConfig") -> list[str]:
     return settings
 
 
-def begins_with_an_adapter(config: "RecipeConfig") -> bool:
-    """Whether the first stage's adapter is one that was trained before."""
-    return config.policy.lora is not None and config.policy.lora.folder is not None
+def first_lora(config: "RecipeConfig") -> LoraConfig | None:
+    """Of the adapter that the first stage goes on with, as the recipe says it; None where it begins with a new one."""
+    lora = config.policy.lora
+    if lora is None or lora.start == "merged":
+        return None
+    if config.sft is not None:
+        return config.sft.lora
+    return lora if lora.folder is not None else None  # whose own settings are compared with these when it is looked at
 
 
 def check_roles(config: "RecipeConfig") -> None:
@@ -57,35 +64,58 @@ def _check_layout(config: "RecipeConfig", settings: list[str]) -> None:
 
 
 def _check_start(config: "RecipeConfig") -> None:
-    lora = config.policy.lora
+    lora, sft = config.policy.lora, config.sft
     if lora is None or lora.start == "merged":
         return
-    if len(config.stages) == 1 and not begins_with_an_adapter(config):
+    if sft is not None and lora.folder is not None:
+        raise ValueError("policy.lora.folder does nothing with `sft`, whose adapter the first stage goes on with")
+    if sft is not None and sft.lora is None:
+        raise ValueError(
+            "policy.lora.start is 'adapter' and sft.lora null: what sft trains is no adapter, and the first stage could "
+            "not go on with it; give sft.lora, or take start: merged"
+        )
+    if len(config.stages) == 1 and first_lora(config) is None:
         raise ValueError(
             "policy.lora.start: adapter does nothing here: with one stage there is no adapter to go on with; give "
-            "policy.lora.folder, or take start: merged"
+            "policy.lora.folder or `sft` with an adapter, or take start: merged"
         )
+    _check_shape(lora, "policy.lora", first_lora(config), "sft.lora", "the first stage goes on with that adapter")
+
+
+def _check_shape(own: LoraConfig, field: str, first: LoraConfig | None, first_field: str, reason: str) -> None:
+    for name in OF_AN_ADAPTER if first is not None else ():
+        if getattr(own, name) != getattr(first, name):
+            raise ValueError(
+                f"{field}.{name} is {getattr(own, name)} and {first_field}.{name} {getattr(first, name)}: {reason}, so "
+                "that both are of one shape"
+            )
 
 
 def _check_value_adapter(config: "RecipeConfig") -> None:
     """The value model's adapter begins as a copy of the policy's first one, where there is one."""
-    critic, lora = config.critic, config.policy.lora
-    if critic is None or critic.backbone != "shared" or lora is None or not begins_with_an_adapter(config):
+    critic = config.critic
+    if critic is None or critic.backbone != "shared" or first_lora(config) is None:
         return
     assert critic.lora is not None, "the section asks for it"
-    for name in OF_AN_ADAPTER:
-        own, policys = getattr(critic.lora, name), getattr(lora, name)
-        if own != policys:
-            raise ValueError(
-                f"critic.lora.{name} is {own} and policy.lora.{name} {policys}: with backbone: shared the value model "
-                "begins as a copy of the policy's first adapter, so that both are of one shape"
-            )
+    reason = "with backbone: shared the value model begins as a copy of the policy's first adapter"
+    _check_shape(critic.lora, "critic.lora", config.policy.lora, "policy.lora", reason)
 
 
 def _check_reward_adapter(config: "RecipeConfig") -> None:
-    for reward in config.rewards:
-        if reward.is_reward_model and reward.trained_on == "base" and not begins_with_an_adapter(config):
-            raise ValueError(
-                "rewards: reward_model: trained_on: base does nothing where the policy does not begin with an adapter: "
-                "the model that the first stage starts with is the base; remove it"
-            )
+    reward = config.learned_reward
+    if reward is None:
+        return
+    if reward.trained_on == "base" and first_lora(config) is None:
+        raise ValueError(
+            "rewards: reward_model: trained_on: base does nothing where the policy does not begin with an adapter: the "
+            "model that the first stage starts with is the base; remove it"
+        )
+    if reward.is_trained_here and reward.trained_on is not None:
+        raise ValueError(
+            "rewards: reward_model: trained_on does nothing with model: trained, which is known: remove it"
+        )
+    if reward.is_trained_here and reward.shares_backbone and config.reward_model and config.reward_model.lora is None:
+        raise ValueError(
+            "rewards: reward_model: backbone is 'shared' and reward_model.lora null: what is trained is no adapter; give "
+            "reward_model.lora, or take backbone: own"
+        )

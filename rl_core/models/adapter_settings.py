@@ -16,6 +16,7 @@ from rl_core.manifest import read_json
 
 CONFIG, WEIGHTS, HEAD_FILE = "adapter_config.json", "adapter_model.safetensors", "score.safetensors"
 HEAD = "score.weight"
+FOLDER = "adapter"  # beside the model that it was merged into, where this project did that
 # Of peft's settings, those that make an adapter other than W x + alpha / rank B A x, with the values that do not.
 PLAIN: dict[str, Any] = {
     "peft_type": "LORA",

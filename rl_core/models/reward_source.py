@@ -1,4 +1,4 @@
-"""Where the learned reward model comes from: a folder, read where it is, or a hub, fetched into the run.
+"""Where the learned reward model comes from: a folder, read in place, a hub, fetched into the run, or the run.
 
 It is fetched by the stage `warm-up`, with the first policy: one process fetches, a download that fails is tried again
 there, and a mistake in the name is told before hours of training and not behind the first evaluation. What its files
@@ -16,6 +16,7 @@ from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json
 from rl_core.models.adapter_settings import CONFIG as ADAPTER
+from rl_core.models.adapter_settings import FOLDER as ADAPTER_FOLDER
 from rl_core.models.adapter_settings import read_lora, require_head
 from rl_core.models.source import HubModel, ModelFolder, model_folder
 from rl_core.run_dir import RunDir, finished_part
@@ -27,9 +28,11 @@ DEFAULT_LABELS = 2  # what transformers leaves unwritten in a config.json
 
 
 def fetched_reward_model(config: RecipeConfig) -> RewardConfig | None:
-    """The recipe's reward model where it is to be fetched: its name is no folder here."""
-    reward = config.reward_model
-    return None if reward is None or Path(reward.kwargs["model"]).expanduser().is_dir() else reward
+    """The recipe's reward model where it is to be fetched: it is not trained here, and its name is no folder here."""
+    reward = config.learned_reward
+    if reward is None or reward.is_trained_here:
+        return None
+    return None if Path(reward.kwargs["model"]).expanduser().is_dir() else reward
 
 
 def check_reward_folder(config: RecipeConfig) -> None:
@@ -39,15 +42,17 @@ def check_reward_folder(config: RecipeConfig) -> None:
         MistakeError: there is no such folder, or it holds no safetensors, no single score, no chat template, an
             adapter, or a shorter context than `max_tokens`; or no adapter with a head, where the backbone is shared.
     """
-    reward = config.reward_model
-    folder = None if reward is None else model_folder(reward.kwargs["model"], FIELD)
-    if reward is not None and folder is None and reward.shares_backbone:
+    reward = config.learned_reward
+    if reward is None or reward.is_trained_here:
+        return
+    folder = model_folder(reward.kwargs["model"], FIELD)
+    if folder is None and reward.shares_backbone:
         raise _refused(
             reward.kwargs["model"],
             "with backbone: shared it is the folder of an adapter, and there is none of that name; adapters are not "
             "fetched",
         )
-    if reward is None or folder is None:
+    if folder is None:
         return
     if "revision" in reward.kwargs:
         raise MistakeError(f"{REVISION_FIELD} does nothing for a model in a folder: remove it")
@@ -66,8 +71,8 @@ def take_reward_model(run: RunDir) -> None:
         MistakeError: there is no such model, or the recipe cannot be run with it.
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
-    reward = run.config.reward_model
-    if reward is None:
+    reward = run.config.learned_reward
+    if reward is None or reward.is_trained_here:
         return
     check_reward_folder(run.config)
     if reward.shares_backbone:
@@ -81,10 +86,13 @@ def take_reward_model(run: RunDir) -> None:
 
 
 def local_rewards(run: RunDir) -> list[RewardConfig]:
-    """The recipe's rewards, with a fetched reward model named by the folder where it is now."""
-    fetched = fetched_reward_model(run.config)
-    here = {"kwargs": {**fetched.kwargs, "model": str(run.reward_model)}} if fetched else {}
-    return [reward.model_copy(update=here) if reward is fetched else reward for reward in run.config.rewards]
+    """The recipe's rewards, with a reward model that was fetched or trained named by the folder where it is now."""
+    learned = run.config.learned_reward
+    if learned is None or not (learned.is_trained_here or fetched_reward_model(run.config)):
+        return list(run.config.rewards)
+    folder = run.reward_model / ADAPTER_FOLDER if learned.shares_backbone else run.reward_model
+    here = learned.model_copy(update={"kwargs": {**learned.kwargs, "model": str(folder)}})
+    return [here if reward is learned else reward for reward in run.config.rewards]
 
 
 def _fetch(run: RunDir, reward: RewardConfig) -> None:

@@ -50,8 +50,11 @@ class Scorer:
         judge: the reward model that shares its weights with what is trained, where the recipe has one.
         """
         names = [reward.name for reward in rewards]
-        if len(set(names)) < len(names):
-            raise MistakeError(f"rewards: two have the same name: {', '.join(names)}; give one of them another `name`")
+        for name in sorted(name for name in set(names) if names.count(name) > 1):
+            raise MistakeError(
+                f"rewards: two have the same name: {name}; give a function of yours another `name`, and one of the "
+                "project's own once, with the weight of both"
+            )
         self._extract = extract_answer if BOX_ONLY.issuperset(names) else final_answer
         own = [reward for reward in rewards if reward.is_reward_model and not reward.shares_backbone]
         self._judges = [reward.kwargs["model"] for reward in own]

@@ -15,7 +15,6 @@ from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir
 from rl_core.training.critic import Critic, HiddenStatesCritic
 from rl_core.training.grouping import Layout
-from rl_core.training.launch import first_policy
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
 from rl_core.training.reference import AdapterOff, FrozenAdapter, FrozenCopy, ReferencePolicy
@@ -27,7 +26,7 @@ def make_learner(run: RunDir, index: int, world: World, base: SharedBase | None 
     """The policy that stage `index` starts from, under DeepSpeed. A collective call."""
     config = run.config
     if base is None:
-        causal_lm = load_causal_lm(first_policy(run, index), config.policy, world.device)
+        causal_lm = load_causal_lm(run.model_below(index), config.policy, world.device)
     else:
         causal_lm = base.causal_lm
     return Learner(
@@ -59,7 +58,7 @@ def make_critic(
         values = TokenValues(ValueModel(base.causal_lm))
         critic = Critic(values, run.config.training, config, learner.world, base=base)
     else:
-        folder = run.base if config.model_name is None else Path(config.model_name).expanduser()
+        folder = run.first_policy(0) if config.model_name is None else Path(config.model_name).expanduser()
         values = load_token_values(folder, run.config.policy, learner.world.device, lora=config.lora)
         critic = Critic(values, run.config.training, config, learner.world)
     if index > 0:
@@ -78,7 +77,7 @@ def make_reference(run: RunDir, index: int, learner: Learner) -> ReferencePolicy
         return FrozenAdapter(learner.base, learner)
     if config.policy.lora is not None:
         return AdapterOff(learner)
-    causal_lm = load_causal_lm(first_policy(run, index), config.policy, learner.world.device)
+    causal_lm = load_causal_lm(run.first_policy(index), config.policy, learner.world.device)
     return FrozenCopy(causal_lm, config.training, learner.world)
 
 
@@ -90,7 +89,7 @@ def start_sampler(run: RunDir, index: int, world: World) -> RolloutEngine:
         print(f"stage {stage.name}: {choice}", flush=True)
     return start_engine(
         choice,
-        first_policy(run, index),
+        run.model_below(index),
         run.config.policy,
         stage.rollout,
         context_tokens=stage.context_tokens,

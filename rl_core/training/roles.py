@@ -17,7 +17,6 @@ from rl_core.models.reward_source import FIELD as REWARD_FIELD
 from rl_core.models.reward_source import local_rewards
 from rl_core.models.shared_base import SharedBase
 from rl_core.run_dir import RunDir
-from rl_core.training.launch import first_adapter, first_policy
 from rl_core.world import World
 
 POLICY_FIELD, VALUE_FIELD = "policy.lora", "critic.lora"
@@ -34,7 +33,7 @@ def make_shared_base(run: RunDir, index: int, world: World) -> SharedBase | None
         return None
     lora, critic = config.policy.lora, config.critic
     assert lora is not None, "the schema asks for it"
-    base = SharedBase(load_causal_lm(first_policy(run, index), config.policy, world.device))
+    base = SharedBase(load_causal_lm(run.model_below(index), config.policy, world.device))
     first = _first_tensors(run, index, lora)
     base.add("policy", lora, first, field=POLICY_FIELD)
     if critic is not None and critic.backbone == "shared":
@@ -58,7 +57,7 @@ def make_judge(run: RunDir, index: int, base: SharedBase | None) -> SharedReward
         return None
     folder = Path(reward.kwargs["model"]).expanduser()
     own = (folder / "tokenizer_config.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(folder if own else first_policy(run, index))
+    tokenizer = AutoTokenizer.from_pretrained(folder if own else run.model_below(index))
     head = read_adapter(folder, REWARD_FIELD).head
     assert head is not None, "an adapter without one was refused with the base"
     judge, limit = SharedRewardModel(base, head, tokenizer), reward.kwargs.get("max_tokens")
@@ -72,7 +71,7 @@ def make_judge(run: RunDir, index: int, base: SharedBase | None) -> SharedReward
 
 def _first_tensors(run: RunDir, index: int, lora: PolicyLoraConfig) -> dict[str, torch.Tensor] | None:
     """Of the adapter that the stage goes on with."""
-    folder = first_adapter(run, index)
+    folder = run.first_adapter(index)
     if folder is None:
         return None
     adapter = read_adapter(folder, f"{POLICY_FIELD}.folder")
@@ -93,7 +92,7 @@ def _reward_adapter(run: RunDir, reward: RewardConfig) -> Adapter:
     folder = Path(reward.kwargs["model"]).expanduser()
     require_head(folder, REWARD_FIELD)
     adapter = read_adapter(folder, REWARD_FIELD)
-    below = first_adapter(run, 0)
+    below = run.first_adapter(0)
     if below is None or reward.trained_on == "base":
         return adapter
     return stacked(read_adapter(below, f"{POLICY_FIELD}.folder"), adapter)

@@ -24,7 +24,6 @@ from rl_core.training.critic import Critic
 from rl_core.training.drawing import Drawing, Drawn
 from rl_core.training.figures import Figures
 from rl_core.training.guard import SamplerGuard, stop_message
-from rl_core.training.launch import first_policy
 from rl_core.training.measure import Measurements
 from rl_core.training.partitions import create_moments
 from rl_core.training.parts import layout_of, make_critic, make_learner, make_reference, start_sampler
@@ -58,7 +57,7 @@ class StageTraining:
         self.run_dir, self.index, self.world = run, index, world
         self.config, self.stage, self.files = run.config, run.config.stages[index], run.stage(index)
         seed_everything(self.config.seed, "stage", index)
-        self.tokenizer = AutoTokenizer.from_pretrained(first_policy(run, index))
+        self.tokenizer = AutoTokenizer.from_pretrained(run.model_below(index))
         self.problems = load_stage_problems(run, index, self.tokenizer)
         base = make_shared_base(run, index, world)
         self.learner = make_learner(run, index, world, base)
