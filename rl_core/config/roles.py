@@ -71,8 +71,8 @@ def _check_start(config: "RecipeConfig") -> None:
         raise ValueError("policy.lora.folder does nothing with `sft`, whose adapter the first stage goes on with")
     if sft is not None and sft.lora is None:
         raise ValueError(
-            "policy.lora.start is 'adapter' and sft.lora null: what sft trains is no adapter, and the first stage could "
-            "not go on with it; give sft.lora, or take start: merged"
+            "policy.lora.start is 'adapter' and sft.lora null: what sft trains is no adapter, with which the first "
+            "stage could go on; give sft.lora, or take start: merged"
         )
     if len(config.stages) == 1 and first_lora(config) is None:
         raise ValueError(
@@ -116,6 +116,6 @@ def _check_reward_adapter(config: "RecipeConfig") -> None:
         )
     if reward.is_trained_here and reward.shares_backbone and config.reward_model and config.reward_model.lora is None:
         raise ValueError(
-            "rewards: reward_model: backbone is 'shared' and reward_model.lora null: what is trained is no adapter; give "
-            "reward_model.lora, or take backbone: own"
+            "rewards: reward_model: backbone is 'shared' and reward_model.lora null: what is trained is no adapter; "
+            "give reward_model.lora, or take backbone: own"
         )

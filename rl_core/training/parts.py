@@ -25,12 +25,8 @@ from rl_core.world import World
 def make_learner(run: RunDir, index: int, world: World, base: SharedBase | None = None) -> Learner:
     """The policy that stage `index` starts from, under DeepSpeed. A collective call."""
     config = run.config
-    if base is None:
-        causal_lm = load_causal_lm(run.model_below(index), config.policy, world.device)
-    else:
-        causal_lm = base.causal_lm
     return Learner(
-        causal_lm,
+        load_causal_lm(run.model_below(index), config.policy, world.device) if base is None else base.causal_lm,
         config.training,
         config.stages[index].optimizer,
         world,
