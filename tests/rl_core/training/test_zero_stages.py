@@ -16,22 +16,28 @@ from rl_core.checkpoint.probe import last_logits, read_probe
 from rl_core.checkpoint.tensors import read_tensors, stored_tensors
 from rl_core.manifest import read_manifest
 from rl_core.world import World
+from tests.rl_core.training import tiny_ppo
 from tests.rl_core.training.formulas import TERMS
+from tests.rl_core.training.tiny_ppo import Numbers
 from tests.rl_core.training.tiny_training import UPDATES_OF_A_STEP, policy
 from tests.rl_core.training.zero_worker import (
     HANDOVERS,
+    HANDOVERS_OF_PPO,
     SAVED_AFTER,
     STEPS,
     ZERO_STAGES,
     Figures,
     continue_from,
+    go_on_by_ppo,
     train_every_stage,
+    train_every_stage_by_ppo,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
 ROUNDING = 2e-5  # relative, of float32 over a few updates: ranks and stages add in another order
 WEIGHT_ROUNDING = 1e-4  # absolute, after two updates of 1e-2: AdamW divides small gradients by their own size
+PPO_ROUNDING = 2e-3  # of what follows two updates of AdamW
 WORLDS = ("one", "two")
 
 
@@ -40,6 +46,7 @@ class Runs:
     """What one rank and two have left."""
 
     figures: dict[str, dict[str, Figures]]  # by world, then by what was run
+    ppo: dict[str, dict[str, list[Numbers]]]  # likewise
     folders: dict[str, Path]
 
 
@@ -48,6 +55,7 @@ def runs(world: World, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """One rank trains here; two train under torchrun and go on from what the one saved; then the one from theirs."""
     folders = {name: tmp_path_factory.mktemp(name) for name in WORLDS}
     one = train_every_stage(world, folders["one"])
+    ppo = {"one": train_every_stage_by_ppo(world, folders["one"])}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     done = subprocess.run(
         [*launch, "tests.rl_core.training.zero_worker", str(folders["two"]), str(folders["one"])],
@@ -61,7 +69,9 @@ def runs(world: World, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     two = json.loads((folders["two"] / "figures.json").read_text())
     for wrote, reads in HANDOVERS:
         one[f"from {wrote} to {reads}"] = continue_from(world, folders["two"] / f"zero_{wrote}", reads)
-    return Runs({"one": one, "two": two}, folders)
+    ppo["two"] = json.loads((folders["two"] / "ppo.json").read_text())
+    ppo["one"] |= go_on_by_ppo(world, folders["two"])
+    return Runs({"one": one, "two": two}, ppo, folders)
 
 
 def assert_equal_but_for_rounding(got: Figures, expected: Figures) -> None:
@@ -83,6 +93,46 @@ def test_losses_and_gradient_norms_are_those_of_one_rank_without_zero(runs: Runs
 def test_on_two_ranks_every_gradient_is_that_of_the_formulas_for_every_term_of_the_loss(runs: Runs) -> None:
     compared = json.loads((runs.folders["two"] / "compared.json").read_text())  # a difference ends the worker
     assert compared == len(ZERO_STAGES) * len(TERMS)
+
+
+def assert_equal_numbers(got: list[Numbers], expected: list[Numbers]) -> None:
+    assert len(got) == len(expected)
+    for numbers, wanted in zip(got, expected, strict=True):
+        assert numbers.keys() == wanted.keys()
+        for name, values in wanted.items():
+            assert numbers[name] == pytest.approx(values, rel=PPO_ROUNDING, abs=PPO_ROUNDING), name
+
+
+@pytest.mark.parametrize("ranks", WORLDS)
+@pytest.mark.parametrize("zero_stage", ZERO_STAGES)
+def test_policy_and_critic_of_ppo_are_those_of_one_rank_without_zero(runs: Runs, ranks: str, zero_stage: int) -> None:
+    expected = runs.ppo["one"]["zero 0"]
+    assert len(expected) == tiny_ppo.STEPS
+    assert all(len(set(numbers["values"])) > 1 for numbers in expected)
+    assert_equal_numbers(runs.ppo[ranks][f"zero {zero_stage}"], expected)
+
+
+@pytest.mark.parametrize("ranks", WORLDS)
+@pytest.mark.parametrize(("wrote", "reads"), HANDOVERS_OF_PPO)
+def test_what_one_world_saved_of_ppo_another_goes_on_from(runs: Runs, ranks: str, wrote: int, reads: int) -> None:
+    expected = runs.ppo["one"]["zero 0"][tiny_ppo.SAVED_AFTER :]
+    assert_equal_numbers(runs.ppo[ranks][f"from {wrote} to {reads}"], expected)
+
+
+@pytest.mark.parametrize("zero_stage", ZERO_STAGES)
+def test_the_same_world_goes_on_with_ppo_bit_for_bit(runs: Runs, world: World, zero_stage: int) -> None:
+    again = tiny_ppo.continue_by_ppo(world, zero_stage, runs.folders["one"] / f"ppo_{zero_stage}")
+    assert again == runs.ppo["one"][f"zero {zero_stage}"][tiny_ppo.SAVED_AFTER :]
+
+
+@pytest.mark.parametrize("zero_stage", ZERO_STAGES)
+def test_what_is_not_finite_on_one_rank_is_left_out_on_both(runs: Runs, zero_stage: int) -> None:
+    found = json.loads((runs.folders["two"] / "left_out.json").read_text())[str(zero_stage)]
+    assert sorted(found["spoilt"]) == [False, True]
+    assert found["left out"] == [1, 1]
+    assert found["unchanged"] == [True, True]
+    undisturbed = runs.figures["one"]["zero 0"][: len(found["figures"])]
+    assert_equal_but_for_rounding([tuple(numbers) for numbers in found["figures"]], undisturbed)
 
 
 @pytest.mark.parametrize("ranks", WORLDS)

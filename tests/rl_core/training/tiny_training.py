@@ -88,11 +88,14 @@ def new_critic(
     seed: int = 0,
 ) -> Critic:
     """A critic with the policy's weights below a head that says something, which a new one does not."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as own:
+        folder = world.gather(own)[0]  # of several ranks save_pretrained writes on the first alone
         policy(seed=seed).save_pretrained(folder)
+        world.barrier()
         torch.manual_seed(seed)
         settings = PolicyConfig(model_name="tiny", dtype=dtype)
         values = load_token_values(Path(folder), settings, world.device, lora=config.lora)
+        world.barrier()
     torch.nn.init.normal_(values.token_classifier.score.weight)
     return Critic(values, _training(zero_stage), config, world)
 

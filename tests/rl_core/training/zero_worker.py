@@ -1,5 +1,7 @@
 """Trains a small policy at every ZeRO stage, saves it in the middle, and goes on from what another world saved.
 
+The same with a critic beside it, by PPO; and leaves out an update that is not finite on one rank alone.
+
 Run by `test_zero_stages`: under torchrun on two ranks, and called in the test's own process as one rank.
 """
 
@@ -9,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -19,16 +21,29 @@ from rl_core.config import AlgorithmConfig, load_config
 from rl_core.config.algorithm import Aggregation
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import MistakeError
+from rl_core.training.figures import Figures as FiguresOfStep
 from rl_core.training.grouping import Layout
 from rl_core.training.learner import Learner
+from rl_core.training.samples import samples_of
+from rl_core.training.step import StepTrainer
 from rl_core.world import World
 from tests.rl_core.training.formulas import TERMS, assert_gradient, still_learner, written_out
-from tests.rl_core.training.tiny_training import REWARDS, fixed_rollouts, new_learner, reference_of, step
+from tests.rl_core.training.nonfinite import ALL_AT_ONCE, same_state, spoilt, state_of
+from tests.rl_core.training.tiny_ppo import Numbers, continue_by_ppo, train_by_ppo
+from tests.rl_core.training.tiny_training import (
+    NUM_SAMPLES,
+    REWARDS,
+    fixed_rollouts,
+    new_learner,
+    reference_of,
+    step,
+)
 
 ZERO_STAGES = (0, 1, 2, 3)
 STEPS, SAVED_AFTER = 4, 2
 # What a world goes on from: (ZeRO stage that wrote, ZeRO stage that reads).
 HANDOVERS = ((3, 1), (1, 3), (0, 2), (2, 0))
+HANDOVERS_OF_PPO = ((3, 1), (0, 3))
 # Each term of the loss with one aggregation and one layout in turn; more pairs are compared without ZeRO.
 WAYS = list(zip(TERMS.values(), cycle(get_args(Aggregation)), cycle((True, False)), strict=False))
 PROMPTS = [tuple(range(2, 12)), (30, 31, 32)]
@@ -107,6 +122,37 @@ def fail_on_the_last_rank(world: World, folder: Path) -> list[str]:
     return world.gather(told)
 
 
+def train_every_stage_by_ppo(world: World, folder: Path) -> dict[str, list[Numbers]]:
+    """What each step of PPO came to, by ZeRO stage; a checkpoint of each, `ppo_<stage>`."""
+    return {f"zero {stage}": train_by_ppo(world, stage, folder / f"ppo_{stage}") for stage in ZERO_STAGES}
+
+
+def go_on_by_ppo(world: World, other: Path) -> dict[str, list[Numbers]]:
+    """What follows the checkpoints that another world saved."""
+    return {
+        f"from {wrote} to {reads}": continue_by_ppo(world, reads, other / f"ppo_{wrote}")
+        for wrote, reads in HANDOVERS_OF_PPO
+    }
+
+
+def leave_out_on_one_rank(world: World, zero_stage: int) -> dict[str, list[Any]]:
+    """Steps 1 and 2 with one between whose loss is NaN on the rank that has a certain response; by rank."""
+    learner = new_learner(world, zero_stage)
+    figures = [step(learner, fixed_rollouts(seed=1))]
+    before = state_of(learner)
+    trainer = StepTrainer(learner, None, ALL_AT_ONCE, num_samples=NUM_SAMPLES, temperature=1.0, layout=Layout(64))
+    updates = trainer.updates(spoilt(samples_of(fixed_rollouts(), NUM_SAMPLES, ALL_AT_ONCE)))
+    trained = trainer.train_policy(updates, FiguresOfStep())
+    unchanged = same_state(state_of(learner), before)
+    figures.append(step(learner, fixed_rollouts(seed=2)))
+    return {
+        "spoilt": world.gather(any(bool(batch.advantages.isnan().any()) for batch in updates[0])),
+        "left out": world.gather(trained.num_left_out),
+        "unchanged": world.gather(unchanged),
+        "figures": figures,
+    }
+
+
 def main(own: Path, other: Path) -> None:
     """Train into `own`, then go on from the checkpoints in `other`."""
     torch.set_num_threads(1)
@@ -115,8 +161,12 @@ def main(own: Path, other: Path) -> None:
     for wrote, reads in HANDOVERS:
         figures[f"from {wrote} to {reads}"] = continue_from(world, other / f"zero_{wrote}", reads)
     compared = require_the_gradients_of_the_formulas(world)
+    ppo = train_every_stage_by_ppo(world, own) | go_on_by_ppo(world, other)
+    left_out = {zero_stage: leave_out_on_one_rank(world, zero_stage) for zero_stage in ZERO_STAGES}
     told = fail_on_the_last_rank(world, own / "failed")
     if world.is_first:
+        (own / "ppo.json").write_text(json.dumps(ppo))
+        (own / "left_out.json").write_text(json.dumps(left_out))
         (own / "compared.json").write_text(json.dumps(compared))
         (own / "told.json").write_text(json.dumps(told))
         (own / "figures.json").write_text(json.dumps(figures))
