@@ -134,6 +134,12 @@ def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
     evaluate_model(run, options.stage)
 
 
+def _publish(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.publishing.publish import publish_model
+
+    publish_model(run)
+
+
 def _report(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.report import write_report
 
@@ -154,6 +160,7 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     "convert": (_convert, "convert a stage's last checkpoint (--stage N, or sft) to Hugging Face format, verified"),
     "evaluate": (_evaluate, "evaluate a stage's model (--stage N, or sft), or the base model"),
     "report": (_report, "write report.md, report.html and the pictures"),
+    "publish": (_publish, "upload the model and its card to a hub, where the recipe has `publish`"),
 }
 
 # What is made of a run, in the words of the plan; the time of these is recorded.

@@ -11,7 +11,8 @@ from rl_core.manifest import read_json
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
-from rl_core.plan import DONE, base_part, sources_part
+from rl_core.plan import DONE, base_part, publish_part, sources_part
+from rl_core.publishing.account import require_account
 from rl_core.run_dir import RunDir
 from rl_core.tracking import require_credentials
 
@@ -32,6 +33,8 @@ def check_inputs(run: RunDir) -> None:
         _check_model(run.config)
     _check_critic(run.config)
     require_credentials(run.config)
+    if run.config.publish is not None and publish_part(run).state != DONE:
+        require_account(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
