@@ -1,13 +1,16 @@
 """What can be known of a recipe's inputs before anything starts: files and folders on this machine.
 
-What is on a hub is looked at by the stage that fetches it. Called by the command line; reads, and writes nothing.
+What is on a hub is looked at by the stage that fetches it, and so is the inside of a parquet file where pyarrow is not
+installed, as on a worker that only starts runs. Called by the command line; reads, and writes nothing.
 """
 
+import importlib.util
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
+from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
@@ -33,6 +36,7 @@ def check_inputs(run: RunDir) -> None:
         _check_model(run.config)
     _check_critic(run.config)
     require_credentials(run.config)
+    _check_first_adapter(run.config)
     if run.config.publish is not None and publish_part(run).state != DONE:
         require_account(run.config)
 
@@ -63,7 +67,8 @@ def _check_data(config: RecipeConfig) -> None:
             from rl_core.data.raw import read_rows
 
             for file in data_files(Path(dataset.path or "").expanduser(), f"data.{split}"):
-                read_rows(file, f"data.{split}", dataset)
+                if file.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None:
+                    read_rows(file, f"data.{split}", dataset)
 
 
 def _check_model(config: RecipeConfig) -> None:
@@ -89,3 +94,10 @@ def _check_critic(config: RecipeConfig) -> None:
             "that the policy starts from"
         )
     ModelFolder(folder, field).check()
+
+
+def _check_first_adapter(config: RecipeConfig) -> None:
+    lora = config.policy.lora
+    if lora is not None and lora.folder is not None:
+        folder, field = Path(lora.folder).expanduser(), "policy.lora"
+        require_shape(read_lora(folder, f"{field}.folder"), lora, field, folder)
