@@ -9,7 +9,6 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_image_artifact,
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -17,7 +16,6 @@ from prefect.artifacts import (
 )
 from prefect.logging import get_run_logger
 
-from rl_core.manifest import read_json
 from rl_core.progress import Update
 from rl_core.run_dir import RunDir
 from tasks.results import results_table
@@ -40,13 +38,6 @@ def publish_report(run: RunDir) -> None:
         data = base64.b64encode(picture.read_bytes()).decode()
         key = artifact_key(run, picture.stem)
         create_image_artifact(f"data:image/png;base64,{data}", key=key, description=f"{picture.stem} of {run.root}")
-
-
-def link_to(run: RunDir, name: str) -> None:
-    """The page where the run's model was published, as an artifact."""
-    address = (read_json(run.published) or {}).get("url")
-    if address:
-        create_link_artifact(address, key=artifact_key(run, name), description=f"Model of {run.root}")
 
 
 class StageJournal:

@@ -136,8 +136,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self._send(content)
+            try:
+                self.end_headers()
+                self.wfile.write(content)
+            except ConnectionError:  # the client was killed
+                self.close_connection = True
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding") != "chunked":
