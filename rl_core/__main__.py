@@ -151,6 +151,12 @@ def _compare(options: argparse.Namespace) -> None:
     compare_results(options.before, options.after, as_json=options.json)
 
 
+def _publish(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.publishing.publish import publish_model
+
+    publish_model(run)
+
+
 def _report(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.report import write_report
 
@@ -174,6 +180,7 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
         "evaluate a stage's model (--stage N, or sft), or the base model; or any model (--model-dir DIR)",
     ),
     "report": (_report, "write report.md, report.html and the pictures"),
+    "publish": (_publish, "upload the model and its card to a hub, where the recipe has `publish`"),
 }
 
 # What is made of a run, in the words of the plan; the time of these is recorded.

@@ -15,7 +15,8 @@ from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
-from rl_core.plan import DONE, base_part, sources_part
+from rl_core.plan import DONE, base_part, publish_part, sources_part
+from rl_core.publishing.account import require_account
 from rl_core.run_dir import RunDir
 from rl_core.tracking import require_credentials
 
@@ -38,6 +39,8 @@ def check_inputs(run: RunDir) -> None:
     _check_benchmarks(run.config)
     require_credentials(run.config)
     _check_first_adapter(run.config)
+    if run.config.publish is not None and publish_part(run).state != DONE:
+        require_account(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
