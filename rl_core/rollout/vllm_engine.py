@@ -16,7 +16,7 @@ from rl_core.config.models import LoraConfig
 from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
-from rl_core.progress import Progress
+from rl_core.progress import Progress, beat
 from rl_core.rollout.engine import NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints
 from rl_core.rollout.vllm_adapter import adapter_arguments, adapter_fingerprints, load_adapter
@@ -94,6 +94,7 @@ class VllmEngine:
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
             finished += (output for output in engine.step() if output.finished)
+            beat()
             if progress:
                 progress.update(len(finished))
         finished.sort(key=lambda output: int(output.request_id))  # counted up as they are enqueued

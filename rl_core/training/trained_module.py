@@ -14,6 +14,7 @@ import torch
 from rl_core.config import OptimizerConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
+from rl_core.progress import beat
 from rl_core.training.batching import MicroBatch
 from rl_core.training.deepspeed_config import deepspeed_config
 from rl_core.world import World
@@ -101,6 +102,7 @@ class TrainedModule:
         """
         total = 0.0
         for position, batch in enumerate(batches, start=1):
+            beat()
             self.engine.set_gradient_accumulation_boundary(position == len(batches))
             loss = batch_loss(batch)
             value = float(loss.detach())
