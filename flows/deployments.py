@@ -18,11 +18,10 @@ import yaml
 
 from flows.server import API_VARIABLE, check_answers, interface_address
 from flows.settings import PROJECT, apply_prefect_settings
-from flows.work_pools import KINDS, PoolKind
+from flows.work_pools import CREDENTIALS, KINDS, PoolKind
 from rl_core.config import load_config
 from rl_core.config.form import form_values
 from rl_core.errors import EXIT_MISTAKE, MistakeError
-from tasks.redaction import CREDENTIALS
 
 MODULE = "flows.deployments"
 PREFECT_FILE = PROJECT / "prefect.yaml"

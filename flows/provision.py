@@ -11,8 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from flows.work_pools import DEVICES_LIMIT, QUEUES, PoolKind, add_environment, block_name
-from tasks.redaction import CREDENTIALS
+from flows.work_pools import CREDENTIALS, DEVICES_LIMIT, QUEUES, PoolKind, add_environment, block_name
 
 
 def store_credentials() -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rl_core.masking import without_secrets
 from rl_core.process_guard import guarded, guarded_environment
 from rl_core.progress import BEAT, FORMAT_VARIABLE, Update
 from rl_core.run_dir import RunDir, StageIndex
@@ -23,7 +24,6 @@ from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes
 from tasks.publishing import StageJournal
-from tasks.redaction import redacted
 from tasks.silence import Silence
 from tasks.slots import device_slot
 
@@ -121,7 +121,7 @@ class _Output:
         """Write a line to the log, and pass it on."""
         if line == BEAT:
             return
-        line = redacted(line)
+        line = without_secrets(line)
         update = Update.parse(line)
         text = line if update is None else update.line()
         self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
