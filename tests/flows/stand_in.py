@@ -1,7 +1,7 @@
 """A stand-in for `python -m rl_core`: the same command line, files and exit codes, and nothing learnt.
 
 For tests of what stands around the stages. `stand_in.json` in the run directory changes what it does: for a stage's
-name, `exit` and `message` (how it ends instead of working), `times` (only so often), `seconds` (of one step).
+name, `exit` and `message` (how it ends instead of working) or `hang`, `times` (only so often), `seconds` (of one step).
 `calls.log` there gets one line for each piece of work that was really done.
 """
 
@@ -27,6 +27,7 @@ from rl_core.plan import (
 from rl_core.process_guard import guard_process
 from rl_core.progress import Progress
 from rl_core.run_dir import RunDir
+from rl_core.stacks import answer_with_stacks
 
 
 def main() -> int:
@@ -35,15 +36,22 @@ def main() -> int:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--stage", type=int)
-    options = parser.parse_args()
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_intermixed_args()
     guard_process()
+    answer_with_stacks()
     run = RunDir(options.run_dir, load_config(options.config))
     asked = (read(run.root / "stand_in.json") or {}).get(options.work, {})
     if "exit" in asked and count(run, f"{options.work} failed") < asked.get("times", 1_000_000):
         record(run, f"{options.work} failed")
         print(asked.get("message", "error: asked to"), file=sys.stderr)
         return int(asked["exit"])
+    if asked.get("hang") and count(run, f"{options.work} hangs") < asked.get("times", 1_000_000):
+        record(run, f"{options.work} hangs")
+        time.sleep(3600)
     if options.work == "train":
+        if options.overrides:
+            record(run, f"train with {' '.join(options.overrides)}")
         train(run, options.stage, float(asked.get("seconds", 0.0)))
     elif options.work == "evaluate":
         evaluate(run, options.stage)
