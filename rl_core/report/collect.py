@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
-from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
-from rl_core.run_dir import RunDir
+from rl_core.report.facts import Evaluation, FineTuning, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
+from rl_core.run_dir import SFT, RunDir
 from rl_core.work import read_work
 
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
@@ -35,6 +35,7 @@ def collect(run: RunDir) -> RunFacts:
         base_evaluation=_evaluation(base, missing),
         base_further=_further(base, missing),
         stages=tuple(stages),
+        fine_tuning=_fine_tuning(run, parts, missing),
         missing=tuple(missing),
         work=tuple(_work(record) for record in read_work(run.work)),
     )
@@ -70,6 +71,20 @@ def _stage(run: RunDir, index: int, first_step: int, parts: Mapping[str, Part], 
         model=_manifest(parts[f"convert {stage.name}"]),
         evaluation=_evaluation(parts[f"evaluate {stage.name}"], missing),
         further=_further(parts[f"evaluate {stage.name}"], missing),
+    )
+
+
+def _fine_tuning(run: RunDir, parts: Mapping[str, Part], missing: list[str]) -> FineTuning | None:
+    if run.config.sft is None:
+        return None
+    files, ours = run.stage(SFT), parts[f"train {SFT}"].state != OTHER_RECIPE
+    summary = read_json(files.summary) if ours else None
+    return FineTuning(
+        metrics=_metrics(files.metrics, missing) if ours else (),
+        summary=summary if isinstance(summary, dict) else None,
+        model=_manifest(parts[f"convert {SFT}"]),
+        evaluation=_evaluation(parts[f"evaluate {SFT}"], missing),
+        further=_further(parts[f"evaluate {SFT}"], missing),
     )
 
 
