@@ -79,6 +79,12 @@ def load_problems(parquet: Path) -> list[PromptedProblem]:
     ]
 
 
+def load_solutions(parquet: Path) -> list[str | None]:
+    """The worked solution of each problem, in the order of the file; None where the data set has none."""
+    solutions: list[str | None] = pq.read_table(parquet, columns=["solution"])["solution"].to_pylist()
+    return solutions
+
+
 def dataset_digest(parquet: Path) -> str:
     """Identifies what a split asks and expects: prompts and answers in their order, however the file is encoded."""
     return digest_of([[problem.messages, problem.answer] for problem in load_problems(parquet)])

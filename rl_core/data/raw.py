@@ -1,13 +1,13 @@
-"""Raw rows as their files hold them: json, jsonl and parquet. Called by `prepare`; judges no row."""
+"""Raw rows as their files hold them: json, jsonl and parquet. Called by `prepare`; judges no row.
+
+pyarrow is imported where a parquet file is read: a worker that only starts runs has none.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rl_core.config.data import DatasetConfig
 from rl_core.errors import MistakeError
@@ -68,6 +68,9 @@ def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[
         _check_columns(list(dict.fromkeys(name for row in values for name in row)), columns, file, field)
         yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
         return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     number = 0
     try:
         with pq.ParquetFile(file) as parquet:
@@ -97,6 +100,9 @@ def _check_columns(present: list[str], columns: Mapping[str, str], file: Path, f
 
 
 def _read_parquet(file: Path, field: str, columns: dict[str, str]) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             _check_columns(parquet.schema_arrow.names, columns, file, field)
