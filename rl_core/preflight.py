@@ -10,6 +10,7 @@ from pathlib import Path
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
+from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
@@ -34,6 +35,7 @@ def check_inputs(run: RunDir) -> None:
         _check_model(run.config)
     _check_critic(run.config)
     require_credentials(run.config)
+    _check_first_adapter(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
@@ -89,3 +91,10 @@ def _check_critic(config: RecipeConfig) -> None:
             "that the policy starts from"
         )
     ModelFolder(folder, field).check()
+
+
+def _check_first_adapter(config: RecipeConfig) -> None:
+    lora = config.policy.lora
+    if lora is not None and lora.folder is not None:
+        folder, field = Path(lora.folder).expanduser(), "policy.lora"
+        require_shape(read_lora(folder, f"{field}.folder"), lora, field, folder)

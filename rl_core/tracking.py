@@ -12,7 +12,7 @@ from contextlib import suppress
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from rl_core.config import RecipeConfig
@@ -38,10 +38,11 @@ class Tracker:
         self._wandb: Any = None
 
     def __enter__(self) -> Self:
-        if self._mode != "disabled":
-            then = OFFLINE_INSTEAD if self._mode == "online" else GOES_ON
-            self._try("did not start", lambda: self._begin(self._mode), then)
-            if self._wandb is None and self._mode == "online":
+        mode = self._mode
+        if mode != "disabled":
+            then = OFFLINE_INSTEAD if mode == "online" else GOES_ON
+            self._try("did not start", lambda: self._begin(mode), then)
+            if self._wandb is None and mode == "online":
                 self._try("did not start offline either", lambda: self._begin("offline"))
         return self
 
@@ -64,7 +65,7 @@ class Tracker:
             wandb = self._wandb
             self._try("has not taken everything", lambda: wandb.finish(exit_code=0 if kind is None else 1))
 
-    def _begin(self, mode: str) -> None:
+    def _begin(self, mode: Literal["online", "offline"]) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 

@@ -14,6 +14,7 @@ from rl_core.config.rehearses import RehearsesConfig
 from rl_core.config.report import ReportConfig
 from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rewards import RewardConfig
+from rl_core.config.roles import check_roles
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
 from rl_core.config.sft import SftConfig
@@ -87,6 +88,11 @@ class RecipeConfig(Section):
             )
         if self.critic is not None and len(asked) < len(self.stages):
             raise ValueError("`critic` is given, but not every stage has algorithm.baseline: critic")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_share_a_base(self) -> Self:
+        check_roles(self)
         return self
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ REASONS = {
     "embedded": "that task and its model, in the form of answers that the rewards look for",
     "policy.dtype": "of a CPU",
     "policy.attention": "of a CPU",
+    "policy.lora.folder": "of another size than the toy model",
+    "policy.lora.start": "without that adapter there is none to go on with",
     "policy.lora": "within the toy model's width, at the same scale; layers by names that it has",
     "policy.": "half a million parameters, made here",
     "sft.data": "the task's own traces, right ones and wrong ones",

@@ -68,7 +68,7 @@ def task_and_model(config: RecipeConfig) -> dict[str, Any]:
     """Data, task and policy."""
     data, policy = config.data.model_dump(mode="json"), config.policy.model_dump(mode="json")
     data["probe_problems"] = min(config.data.probe_problems, PROBE_PROBLEMS)
-    policy |= {"dtype": "float32", "lora": _lora(config.policy.lora)}
+    policy |= {"dtype": "float32", "lora": _policy_lora(config)}
     if config.policy.attention == "flash_attention_2":
         policy["attention"] = "auto"
     if is_toy(config):
@@ -145,10 +145,11 @@ def critic(config: RecipeConfig) -> dict[str, Any] | None:
         return None
     values = config.critic.model_dump(mode="json")
     rate = config.critic.optimizer.learning_rate if is_toy(config) else CRITIC_RATE
-    values["optimizer"] |= {
-        "learning_rate": rate,
-        "warmup_steps": _in_proportion(config.critic.optimizer.warmup_steps, config, 0),
-    }
+    if config.critic.backbone != "policy_hidden":  # whose head the policy's optimizer trains
+        values["optimizer"] |= {
+            "learning_rate": rate,
+            "warmup_steps": _in_proportion(config.critic.optimizer.warmup_steps, config, 0),
+        }
     return values | {
         "model_name": None,
         "lora": _lora(config.critic.lora),
@@ -259,6 +260,14 @@ def _lora(lora: LoraConfig | None) -> dict[str, Any] | None:
     known = lora.target_modules == "all-linear" or LAYERS.issuperset(lora.target_modules)
     modules = lora.target_modules if known else "all-linear"
     return {"rank": rank, "alpha": lora.alpha * rank / lora.rank, "target_modules": modules}
+
+
+def _policy_lora(config: RecipeConfig) -> dict[str, Any] | None:
+    """The policy's adapter, which begins anew where the recipe's begins with one from a folder."""
+    lora, values = config.policy.lora, _lora(config.policy.lora)
+    if lora is None or values is None or (len(config.stages) == 1 and lora.folder is not None):
+        return values
+    return {**values, "start": lora.start}
 
 
 def _reward(config: RecipeConfig, reward: RewardConfig) -> dict[str, Any]:

@@ -4,7 +4,7 @@ pyarrow is imported where a parquet file is read: a worker that only starts runs
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,22 +63,24 @@ def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[
         MistakeError: as `read_rows`.
     """
     check_suffix(field, file.name)
+    values: Iterable[dict[str, Any]]
     if file.suffix.lower() != ".parquet":
-        values = _read_json(file, field)
-        _check_columns(list(dict.fromkeys(name for row in values for name in row)), columns, file, field)
-        yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
-        return
+        values = rows = _read_json(file, field)
+        _check_columns(list(dict.fromkeys(name for row in rows for name in row)), columns, file, field)
+    else:
+        values = _stream_parquet(file, field, columns)
+    yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
+
+
+def _stream_parquet(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with pq.ParquetFile(file) as parquet:
             _check_columns(parquet.schema_arrow.names, columns, file, field)
             for batch in parquet.iter_batches(BATCH_ROWS, columns=sorted(set(columns.values()))):
-                for row in batch.to_pylist():
-                    yield RawRow(file.name, number, row)
-                    number += 1
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, field, "parquet", str(error)) from None
 
