@@ -26,7 +26,7 @@ EVERYTHING = [
     "report",
 ]
 WITH_ALL_PARTS = {
-    "sft": {"data": {"source": "embedded"}},
+    "sft": {"data": {"source": "embedded"}, "max_tokens": 160},
     "pairs": {"first_row": 0, "num_rows": 10},
     "reward_model": {},
     "rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}],

@@ -13,7 +13,7 @@ def report_of(run: RunDir) -> str:
 
 
 def test_the_fine_tuned_model_is_a_column_of_the_results_and_its_training_a_table(tmp_path: Path) -> None:
-    run = synthetic_run.new_run(tmp_path / "run", "sft={data: {source: embedded}}")
+    run = synthetic_run.new_run(tmp_path / "run", "sft={data: {source: embedded}, max_tokens: 160}")
     synthetic_run.write_data_and_base(run)
     synthetic_run.write_fine_tuning(run)
     synthetic_run.write_run(run)
