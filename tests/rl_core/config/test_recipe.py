@@ -87,8 +87,8 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
         ),
         (
             {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}]},
-            "the recipe: rewards: reward_model has kwargs.model: trained: the section `reward_model` is needed ({} takes "
-            "the defaults)",
+            "the recipe: rewards: reward_model has kwargs.model: trained: the section `reward_model` is needed ({} "
+            "takes the defaults)",
         ),
         (
             {"pairs": {}, "reward_model": {}},
