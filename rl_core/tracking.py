@@ -12,10 +12,18 @@ from rl_core.run_dir import RunDir, StageIndex
 
 
 class Tracker:
-    """Logs one stage. Use as a context manager; does nothing where tracking is disabled."""
+    """Logs one training. Use as a context manager; does nothing where tracking is disabled."""
 
-    def __init__(self, run: RunDir, index: StageIndex, *, enabled: bool) -> None:
-        self._run, self._index = run, index
+    def __init__(self, run: RunDir, index: StageIndex | None, *, enabled: bool) -> None:
+        """Args:
+        index: of the stage; None: the training of the reward model.
+        """
+        self._run = run
+        if index is None:
+            self._name, self._files = "reward model", run.reward_model_training
+        else:
+            self._name, self._files = run.stage_name(index), run.stage(index)
+        self._key = run.reward_model_training_key() if index is None else run.stage_key(index)
         self._enabled = enabled and run.config.tracking.wandb != "disabled"
         self._wandb: Any = None
 
@@ -24,14 +32,14 @@ class Tracker:
             os.environ.setdefault("WANDB_SILENT", "true")
             import wandb
 
-            tracking, stage = self._run.config.tracking, self._run.stage_name(self._index)
+            tracking = self._run.config.tracking
             self._wandb = wandb.init(
                 project=tracking.project,
                 entity=tracking.entity,
                 mode=tracking.wandb,
-                dir=self._run.stage(self._index).root,
-                id=digest_of([str(self._run.root.resolve()), self._run.stage_key(self._index)]),
-                name=f"{self._run.config.name} {stage}",
+                dir=self._files.root,
+                id=digest_of([str(self._run.root.resolve()), self._key]),
+                name=f"{self._run.config.name} {self._name}",
                 group=self._run.config.name,
                 config=self._run.config.model_dump(mode="json"),
                 resume="allow",

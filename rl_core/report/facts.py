@@ -143,6 +143,7 @@ class RunFacts:
     stages: tuple[StageFacts, ...]
     missing: tuple[str, ...]  # one sentence each
     work: tuple[Work, ...] = ()  # in the order in which it began
+    reward_model: Mapping[str, Any] | None = None  # summary of the training of the run's own
     links: tuple[tuple[str, str], ...] = ()  # where else the run can be seen: what, and its address
 
     @property
