@@ -17,6 +17,7 @@
         summary.json
       evaluations/<model digest>/<benchmark>-<protocol digest>.json and .parquet (every sample)
       logs/                              what the process of each part said
+      tracking.json                      the id and the page of the run on Weights & Biases
       work/                              what each process took: when, how long, on what hardware
       report.md  report.html  *.png
 
@@ -87,6 +88,11 @@ class StageDir:
     @property
     def hf(self) -> Path:
         return self.root / "hf"
+
+    @property
+    def adapter(self) -> Path:
+        """Of the converted policy, where an adapter was trained."""
+        return self.hf / "adapter"
 
     @property
     def summary(self) -> Path:
@@ -162,6 +168,23 @@ class RunDir:
         """The Hugging Face folder that stage `index` starts from."""
         before = self.stage_before(index)
         return self.base if before is None else self.stage(before).hf
+
+    def model_below(self, index: StageIndex) -> Path:
+        """The Hugging Face folder that stage `index` loads: without the adapter, where it goes on with one."""
+        return self.base if index != SFT and self._goes_on else self.first_policy(index)
+
+    def first_adapter(self, index: int) -> Path | None:
+        """The folder of the adapter that stage `index` goes on with; None: it begins with a new one, or has none."""
+        lora, before = self.config.policy.lora, self.stage_before(index)
+        if lora is None or not self._goes_on:
+            return None
+        if before is not None:
+            return self.stage(before).adapter
+        return None if lora.folder is None else Path(lora.folder).expanduser()
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.config.policy.lora is not None and self.config.policy.lora.start == "adapter"
 
     def evaluation(self, model_digest: str) -> Path:
         """The evaluation of one model, under the recipe's own protocol."""
@@ -247,7 +270,7 @@ class RunDir:
             return self.sft_key()
         config = self.config
         own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
-        shared: list[Any] = [config.policy.model_dump(mode="json"), *(reward.identity() for reward in config.rewards)]
+        shared: list[Any] = [config.policy.identity(), *(reward.identity() for reward in config.rewards)]
         if config.critic is not None:
             shared.append(config.critic.identity())
         if config.reward_model is not None:

@@ -78,7 +78,7 @@ def _convert_policy(run: RunDir, index: StageIndex, policy: Path, folder: Path) 
     return convert_adapter(
         weights,
         folder,
-        base=run.first_policy(index),
+        base=run.model_below(index),
         lora=lora,
         model_files=policy,
         dtype=dtype,

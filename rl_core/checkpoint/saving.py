@@ -28,7 +28,7 @@ from rl_core.checkpoint.tensors import write_tensors
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.errors import MistakeError
 from rl_core.manifest import publish, write_json, write_manifest
-from rl_core.training.critic import Critic
+from rl_core.training.critic import Critic, HiddenStatesCritic
 from rl_core.training.learner import Learner
 from rl_core.training.trained_module import TrainedModule
 
@@ -52,7 +52,7 @@ class CheckpointSaver:
         key: str,
         tokenizer: PreTrainedTokenizerBase,
         prompts: list[tuple[int, ...]],
-        critic: Critic | None = None,
+        critic: Critic | HiddenStatesCritic | None = None,
     ) -> None:
         """Make what all checkpoints have in common. A collective call.
 

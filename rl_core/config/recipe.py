@@ -14,6 +14,7 @@ from rl_core.config.rehearses import RehearsesConfig
 from rl_core.config.report import ReportConfig
 from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rewards import RewardConfig
+from rl_core.config.roles import check_roles
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
 from rl_core.config.sft import SftConfig
@@ -90,6 +91,11 @@ class RecipeConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _adapters_share_a_base(self) -> Self:
+        check_roles(self)
+        return self
+
+    @model_validator(mode="after")
     def _reward_model_is_made_and_used(self) -> Self:
         learned = self.learned_reward
         asked = learned is not None and learned.is_trained_here
@@ -134,6 +140,11 @@ class RecipeConfig(Section):
                         f"stages.{index}: {stage.context_tokens} tokens of prompt and response, but the model's "
                         f"context is {self.embedded.context_tokens} (embedded.context_tokens)"
                     )
+            if self.sft is not None and self.sft.max_tokens > self.embedded.context_tokens:
+                raise ValueError(
+                    f"sft.max_tokens is {self.sft.max_tokens}, but the model's context is "
+                    f"{self.embedded.context_tokens} (embedded.context_tokens)"
+                )
         return self
 
 

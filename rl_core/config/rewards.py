@@ -43,12 +43,25 @@ class RewardConfig(Section):
             raise ValueError("reward_model needs kwargs.model: a folder, a name on the hub, or `trained`")
         if self.is_trained_here and "revision" in self.kwargs:
             raise ValueError("kwargs.revision does nothing with kwargs.model: trained, which this run makes")
+        if self.is_reward_model and self.trained_on is not None and not self.shares_backbone:
+            raise ValueError("kwargs.trained_on does nothing without kwargs.backbone: shared")
         return self
 
     @property
     def is_reward_model(self) -> bool:
         """Whether this is the learned reward model, and not a function of the user's own of that name."""
         return self.name == "reward_model" and self.file is None
+
+    @property
+    def shares_backbone(self) -> bool:
+        """Whether this reward model is an adapter on the frozen weights below the policy's."""
+        return self.is_reward_model and self.kwargs.get("backbone") == "shared"
+
+    @property
+    def trained_on(self) -> str | None:
+        """The model below that adapter, where it is not the one that the first stage starts with."""
+        named = self.kwargs.get("trained_on")
+        return None if named is None else str(named)
 
     @property
     def is_trained_here(self) -> bool:

@@ -1,13 +1,13 @@
-"""Raw rows as their files hold them: json, jsonl and parquet. Called by `prepare`; judges no row."""
+"""Raw rows as their files hold them: json, jsonl and parquet. Called by `prepare`; judges no row.
+
+pyarrow is imported where a parquet file is read: a worker that only starts runs has none.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rl_core.config.data import DatasetConfig
 from rl_core.errors import MistakeError
@@ -63,19 +63,24 @@ def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[
         MistakeError: as `read_rows`.
     """
     check_suffix(field, file.name)
+    values: Iterable[dict[str, Any]]
     if file.suffix.lower() != ".parquet":
-        values = _read_json(file, field)
-        _check_columns(list(dict.fromkeys(name for row in values for name in row)), columns, file, field)
-        yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
-        return
-    number = 0
+        values = rows = _read_json(file, field)
+        _check_columns(list(dict.fromkeys(name for row in rows for name in row)), columns, file, field)
+    else:
+        values = _stream_parquet(file, field, columns)
+    yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
+
+
+def _stream_parquet(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             _check_columns(parquet.schema_arrow.names, columns, file, field)
             for batch in parquet.iter_batches(BATCH_ROWS, columns=sorted(set(columns.values()))):
-                for row in batch.to_pylist():
-                    yield RawRow(file.name, number, row)
-                    number += 1
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, field, "parquet", str(error)) from None
 
@@ -97,6 +102,9 @@ def _check_columns(present: list[str], columns: Mapping[str, str], file: Path, f
 
 
 def _read_parquet(file: Path, field: str, columns: dict[str, str]) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             _check_columns(parquet.schema_arrow.names, columns, file, field)

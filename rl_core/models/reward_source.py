@@ -15,12 +15,14 @@ from rl_core.config.rewards import RewardConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json
+from rl_core.models.adapter_settings import CONFIG as ADAPTER
+from rl_core.models.adapter_settings import FOLDER as ADAPTER_FOLDER
+from rl_core.models.adapter_settings import read_lora, require_head
 from rl_core.models.source import HubModel, ModelFolder, model_folder
 from rl_core.run_dir import RunDir, finished_part
 
 FIELD = "rewards: reward_model: model"
 REVISION_FIELD = "rewards: reward_model: revision"
-ADAPTER = "adapter_config.json"
 HEAD = "ForSequenceClassification"
 SCORES = "scores.json"  # of a reward model that the run trains: `mean` and `std` on held-out pairs
 DEFAULT_LABELS = 2  # what transformers leaves unwritten in a config.json
@@ -39,14 +41,26 @@ def check_reward_folder(config: RecipeConfig) -> None:
 
     Raises:
         MistakeError: there is no such folder, or it holds no safetensors, no single score, no chat template, an
-            adapter, or a shorter context than `max_tokens`.
+            adapter, or a shorter context than `max_tokens`; or no adapter with a head, where the backbone is shared.
     """
     reward = config.learned_reward
-    folder = None if reward is None or reward.is_trained_here else model_folder(reward.kwargs["model"], FIELD)
-    if reward is None or folder is None:
+    if reward is None or reward.is_trained_here:
+        return
+    folder = model_folder(reward.kwargs["model"], FIELD)
+    if folder is None and reward.shares_backbone:
+        raise _refused(
+            reward.kwargs["model"],
+            "with backbone: shared it is the folder of an adapter, and there is none of that name; adapters are not "
+            "fetched",
+        )
+    if folder is None:
         return
     if "revision" in reward.kwargs:
         raise MistakeError(f"{REVISION_FIELD} does nothing for a model in a folder: remove it")
+    if reward.shares_backbone:
+        read_lora(folder, FIELD)
+        require_head(folder, FIELD)
+        return
     _check_description(folder, str(folder), reward)
     ModelFolder(folder, FIELD).check()
 
@@ -61,8 +75,10 @@ def take_reward_model(run: RunDir) -> None:
     reward = run.config.learned_reward
     if reward is None or reward.is_trained_here:
         return
+    check_reward_folder(run.config)
+    if reward.shares_backbone:
+        return
     if fetched_reward_model(run.config) is None:
-        check_reward_folder(run.config)
         _try_template(Path(reward.kwargs["model"]).expanduser(), run.config)
     elif finished_part(run.reward_model, run.reward_model_key()) is not None:
         print("reward model: already there")
@@ -75,8 +91,9 @@ def local_rewards(run: RunDir) -> list[RewardConfig]:
     learned = run.config.learned_reward
     if learned is None or not (learned.is_trained_here or fetched_reward_model(run.config)):
         return list(run.config.rewards)
+    folder = run.reward_model / ADAPTER_FOLDER if learned.shares_backbone else run.reward_model
     kwargs = {**_measured(run), **learned.kwargs} if learned.is_trained_here else learned.kwargs
-    here = learned.model_copy(update={"kwargs": {**kwargs, "model": str(run.reward_model)}})
+    here = learned.model_copy(update={"kwargs": {**kwargs, "model": str(folder)}})
     return [here if reward is learned else reward for reward in run.config.rewards]
 
 
@@ -100,7 +117,11 @@ def _fetch(run: RunDir, reward: RewardConfig) -> None:
 def _check_description(folder: Path, name: str, reward: RewardConfig) -> None:
     """Refuse a model by its configuration; transformers is not asked, which takes seconds to import."""
     if (folder / ADAPTER).is_file():
-        raise _refused(name, "it is an adapter: merge it into its model (merge_and_unload of peft) and save that")
+        raise _refused(
+            name,
+            "it is an adapter: merge it into its model (merge_and_unload of peft) and save that; or, where it is of "
+            "the model that the policy starts from, add backbone: shared",
+        )
     settings = read_json(folder / "config.json")
     if not isinstance(settings, dict):
         raise _refused(name, "it holds no readable config.json")

@@ -21,15 +21,24 @@ from rl_core.errors import MistakeError
 from rl_core.models.load import choose_attention, compute_dtype
 from rl_core.models.lora import add_adapter
 from rl_core.models.settings import CRITIC_FIELD, check_value_model
-from rl_core.models.token_logprobs import packed_inputs
+from rl_core.models.token_logprobs import new_value_head, packed_inputs
 
 PREFIX = "token_classifier."
+
+
+class ValueModel(torch.nn.Module):
+    """A new head on the transformer of a causal language model, put together as a token classifier is."""
+
+    def __init__(self, causal_lm: PreTrainedModel) -> None:
+        super().__init__()
+        self.base_model, self.score = causal_lm.base_model, new_value_head(causal_lm)
+        self.dtype = causal_lm.dtype
 
 
 class TokenValues(torch.nn.Module):
     """Wraps a token classifier of one label so that DeepSpeed sees one forward from token ids to values."""
 
-    def __init__(self, token_classifier: PreTrainedModel) -> None:
+    def __init__(self, token_classifier: PreTrainedModel | ValueModel) -> None:
         super().__init__()
         self.token_classifier = token_classifier
 

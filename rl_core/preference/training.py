@@ -5,7 +5,7 @@ Every rank runs all of it; what only one may do asks `world.is_first`.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from rl_core.training.schedule import cosine_rate
 from rl_core.world import World, seed_everything
 
 WORK = "reward model"
-FIELD = "reward_model"
+FIELD: Literal["reward_model"] = "reward_model"
 MATCHED_RATIO = 1.1  # of lengths, within which pairs count as matched when it is measured
 PROBE_PAIRS = 2
 
@@ -91,7 +91,7 @@ class RewardTraining:
             before=lambda: {"stage": FIELD, **self._validation()},
             step=self._step,
             state=lambda: {"seed": self.seed, "nonfinite_in_a_row": self.nonfinite.in_a_row},
-            tracker=Tracker(self.run_dir, None, enabled=self.world.is_first),
+            tracker=Tracker(self.run_dir, FIELD, enabled=self.world.is_first),
             figures=("loss_reward_model", "pair_accuracy"),
         )
         self._summarise()

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
-from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
-from rl_core.run_dir import RunDir
+from rl_core.report.facts import Evaluation, FineTuning, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
+from rl_core.run_dir import SFT, RunDir
+from rl_core.tracking import run_url
 from rl_core.work import read_work
 
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
@@ -35,9 +36,11 @@ def collect(run: RunDir) -> RunFacts:
         base_evaluation=_evaluation(base, missing),
         base_further=_further(base, missing),
         stages=tuple(stages),
+        fine_tuning=_fine_tuning(run, parts, missing),
         missing=tuple(missing),
         reward_model=_reward_model(run, parts),
         work=tuple(_work(record) for record in read_work(run.work)),
+        links=_links(run),
     )
 
 
@@ -82,6 +85,20 @@ def _reward_model(run: RunDir, parts: Mapping[str, Part]) -> Mapping[str, Any] |
     return summary if isinstance(summary, dict) and summary.get("status") == "complete" else None
 
 
+def _fine_tuning(run: RunDir, parts: Mapping[str, Part], missing: list[str]) -> FineTuning | None:
+    if run.config.sft is None:
+        return None
+    files, ours = run.stage(SFT), parts[f"train {SFT}"].state != OTHER_RECIPE
+    summary = read_json(files.summary) if ours else None
+    return FineTuning(
+        metrics=_metrics(files.metrics, missing) if ours else (),
+        summary=summary if isinstance(summary, dict) else None,
+        model=_manifest(parts[f"convert {SFT}"]),
+        evaluation=_evaluation(parts[f"evaluate {SFT}"], missing),
+        further=_further(parts[f"evaluate {SFT}"], missing),
+    )
+
+
 def _metrics(file: Path, missing: list[str]) -> tuple[Mapping[str, Any], ...]:
     """The lines by step; of two lines of one step, which an interrupted run can leave, the later."""
     by_step: dict[int, dict[str, Any]] = {}
@@ -123,6 +140,11 @@ def _read_evaluation(name: str, file: Path, missing: list[str]) -> Evaluation | 
     except (KeyError, TypeError, ValueError) as error:
         missing.append(f"{name}: its results cannot be read ({type(error).__name__}: {error}), so left out here")
         return None
+
+
+def _links(run: RunDir) -> tuple[tuple[str, str], ...]:
+    url = run_url(run)
+    return (("Weights & Biases", url),) if url else ()
 
 
 def _work(record: Mapping[str, Any]) -> Work:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from rl_core.report.cost import cost_table
 from rl_core.report.document import Block, Heading, Picture
 from rl_core.report.facts import RunFacts
+from rl_core.report.fine_tuning import fine_tuning
 from rl_core.report.headline import headline
 from rl_core.report.overview import key_figures, what_ran
 from rl_core.report.plots import DYNAMICS, EVALUATION, LENGTHS, TRAINING
@@ -69,6 +70,7 @@ def report_blocks(facts: RunFacts, pictures: Set[str]) -> list[Block]:
         *what_ran(facts),
         *reward_model(facts),
         Heading(2, "Training"),
+        *fine_tuning(facts),
         *shown[TRAINING],
         *shown[LENGTHS],
         *shown[DYNAMICS],
