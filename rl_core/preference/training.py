@@ -167,7 +167,7 @@ class RewardTraining:
         """On the held-out pairs. A collective call."""
         scored = self.scored(self.held_out)
         return {
-            "validation_loss": float(np.logaddexp(0.0, -scored.margins).mean()),
+            "validation_pair_loss": float(np.logaddexp(0.0, -scored.margins).mean()),
             "validation_pair_accuracy": over_problems(wins(scored.margins), scored.problems)["value"],
         }
 

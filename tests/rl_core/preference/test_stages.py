@@ -165,7 +165,7 @@ def test_two_ranks_under_zero_3_train_as_one_does(paired: RunDir, trained: RunDi
     overrides = ("training.num_processes=2", "training.zero_stage=3", "training.micro_batch_tokens=128")
     run = copy_of(paired, tmp_path / "run")
     finish(run, "reward-model", *overrides)
-    compared = ("loss_reward_model", "grad_norm", "pair_accuracy", "validation_loss", "learning_rate")
+    compared = ("loss_reward_model", "grad_norm", "pair_accuracy", "validation_pair_loss", "learning_rate")
     for line, expected in zip(lines(run), lines(trained), strict=True):
         for name in compared:
             if expected.get(name) is not None:
