@@ -39,6 +39,7 @@ def collect(run: RunDir) -> RunFacts:
         stages=tuple(stages),
         fine_tuning=_fine_tuning(run, parts, missing),
         missing=tuple(missing),
+        reward_model=_reward_model(run, parts),
         work=tuple(_work(record) for record in read_work(run.work)),
         links=_links(run),
     )
@@ -75,6 +76,14 @@ def _stage(run: RunDir, index: int, first_step: int, parts: Mapping[str, Part], 
         evaluation=_evaluation(parts[f"evaluate {stage.name}"], missing),
         further=_further(parts[f"evaluate {stage.name}"], missing),
     )
+
+
+def _reward_model(run: RunDir, parts: Mapping[str, Part]) -> Mapping[str, Any] | None:
+    """The summary of the training of the run's own reward model, once it is measured; it may have been refused."""
+    if run.config.reward_model is None or parts["reward model"].state == OTHER_RECIPE:
+        return None
+    summary = read_json(run.reward_model_training.summary)
+    return summary if isinstance(summary, dict) and summary.get("status") == "complete" else None
 
 
 def _fine_tuning(run: RunDir, parts: Mapping[str, Part], missing: list[str]) -> FineTuning | None:

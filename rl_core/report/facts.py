@@ -156,6 +156,7 @@ class RunFacts:
     missing: tuple[str, ...]  # one sentence each
     fine_tuning: FineTuning | None = None  # None: the recipe has none
     work: tuple[Work, ...] = ()  # in the order in which it began
+    reward_model: Mapping[str, Any] | None = None  # summary of the training of the run's own
     links: tuple[tuple[str, str], ...] = ()  # where else the run can be seen: what, and its address
 
     @property

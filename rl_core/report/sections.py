@@ -15,6 +15,7 @@ from rl_core.report.provenance import data, protocol, provenance
 from rl_core.report.references import caption
 from rl_core.report.rehearsal import rehearsal_note, scaled_settings
 from rl_core.report.results import further_benchmarks, responses, results_table
+from rl_core.report.reward_model import reward_model
 from rl_core.report.stages import later_limits, stage_table, time_table
 
 PICTURES = (
@@ -67,6 +68,7 @@ def report_blocks(facts: RunFacts, pictures: Set[str]) -> list[Block]:
         *results_table(facts),
         *further_benchmarks(facts),
         *what_ran(facts),
+        *reward_model(facts),
         Heading(2, "Training"),
         *fine_tuning(facts),
         *shown[TRAINING],
