@@ -17,6 +17,7 @@
         summary.json
       evaluations/<model digest>/<benchmark>-<protocol digest>.json and .parquet (every sample)
       logs/                              what the process of each part said
+      tracking.json                      the id and the page of the run on Weights & Biases
       work/                              what each process took: when, how long, on what hardware
       report.md  report.html  *.png
 
@@ -134,6 +135,11 @@ class RunDir:
         return self.root / "pairs"
 
     @property
+    def pairs_samples(self) -> Path:
+        """What the pairs are made from, while it is sampled."""
+        return self.root / "pairs.samples"
+
+    @property
     def reward_model_training(self) -> StageDir:
         return StageDir(self.root / "reward_model_training")
 
@@ -243,7 +249,7 @@ class RunDir:
     def reward_model_training_key(self) -> str:
         config = self.config.reward_model
         assert config is not None, "asked only where there is one"
-        return _key("reward_model_training", config.model_dump(mode="json"), self.config.seed, self.pairs_key())
+        return _key("reward_model_training", config.identity(), self.config.seed, self.pairs_key())
 
     def reward_model_key(self) -> str:
         """Of the learned reward model: the one that the run trains, or one of a hub."""

@@ -21,4 +21,10 @@ class PairsConfig(Section):
     solution_as_chosen: bool = Field(
         True, description="where no response is right, the dataset's solution is the chosen one; false: no pair"
     )
+    match_lengths: bool = Field(
+        True, description="of a problem's responses those are paired whose lengths are closest; false: any of them"
+    )
+    max_length_ratio: float | None = Field(
+        None, ge=1, description="pairs of lengths that differ by more than this factor are left out; null: none is"
+    )
     held_out_fraction: float = Field(0.1, gt=0, lt=1, description="share of the problems whose pairs only measure")

@@ -26,8 +26,8 @@ class TracesConfig(Section):
     answer_column: str = "answer"
     response: Literal["trace", "trace_answer", "solution"] = Field(
         "trace",
-        description="trace: the shortest verified trace; trace_answer: of that, what stands behind its thought; "
-        "solution: the solution column, with the answer in a box behind it where it has none",
+        description="trace: the shortest verified trace; trace_answer: the shortest of what such traces say behind "
+        "their thought; solution: the solution column, with the answer in a box behind it where it has none",
     )
     traces_column: str = Field("generations", description="a list of traces in each row")
     verified_columns: tuple[str, ...] = Field(
@@ -49,6 +49,11 @@ class TracesConfig(Section):
         named |= {"traces_column": self.traces_column}
         named |= {f"verified_columns.{index}": column for index, column in enumerate(self.verified_columns)}
         return named | ({"complete_column": self.complete_column} if self.complete_column else {})
+
+    @property
+    def hub_files(self) -> dict[str, str]:
+        """The files on the hub, by the setting that names each."""
+        return {f"files.{index}": name for index, name in enumerate(self.files)}
 
     @model_validator(mode="after")
     def _source_has_its_address(self) -> Self:

@@ -12,6 +12,7 @@ from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
 from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
 from rl_core.run_dir import RunDir
+from rl_core.tracking import run_url
 from rl_core.work import read_work
 
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
@@ -37,6 +38,7 @@ def collect(run: RunDir) -> RunFacts:
         stages=tuple(stages),
         missing=tuple(missing),
         work=tuple(_work(record) for record in read_work(run.work)),
+        links=_links(run),
     )
 
 
@@ -114,6 +116,11 @@ def _read_evaluation(name: str, file: Path, missing: list[str]) -> Evaluation | 
     except (KeyError, TypeError, ValueError) as error:
         missing.append(f"{name}: its results cannot be read ({type(error).__name__}: {error}), so left out here")
         return None
+
+
+def _links(run: RunDir) -> tuple[tuple[str, str], ...]:
+    url = run_url(run)
+    return (("Weights & Biases", url),) if url else ()
 
 
 def _work(record: Mapping[str, Any]) -> Work:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 from pydantic import Field
 
 from rl_core.errors import MistakeError
-from rl_core.rewards.answers import THOUGHT_OPENS
+from rl_core.rewards.answers import with_opened_thought
 from rl_core.rewards.sample import Sample
 from rl_core.types import Message
 
@@ -99,10 +99,10 @@ def load_judge(folder: str) -> "RewardModel":
 def _conversation(sample: Sample) -> list[Message]:
     """The prompt's messages and the response as the answer to them.
 
-    A thought that the policy's template opened in the prompt is part of what it said, so its tag stands before the
-    response; what becomes of thoughts is decided by the reward model's own template.
+    A thought that the policy's template opened in the prompt is part of it; what becomes of thoughts is decided by the
+    reward model's own template.
     """
     if not sample.messages:
         raise ValueError("reward_model needs the messages of every prompt")
-    response = f"{THOUGHT_OPENS}\n{sample.response}" if sample.thought_open else sample.response
+    response = with_opened_thought(sample.response, sample.thought_open)
     return [*sample.messages, {"role": "assistant", "content": response}]

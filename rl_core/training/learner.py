@@ -7,8 +7,7 @@ import deepspeed
 import torch
 from transformers import PreTrainedModel
 
-from rl_core.config import OptimizerConfig
-from rl_core.config.models import LoraConfig
+from rl_core.config.models import AdamWConfig, LoraConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import add_adapter, with_scale
 from rl_core.models.shared_base import PREFIX as SHARED_PREFIX
@@ -33,7 +32,7 @@ class Learner(TrainedModule):
         self,
         causal_lm: PreTrainedModel,
         training: TrainingConfig,
-        optimizer: OptimizerConfig,
+        optimizer: AdamWConfig,
         world: World,
         *,
         lora: LoraConfig | None = None,

@@ -1,22 +1,23 @@
 """A module under DeepSpeed: one optimizer update, and its parameters one at a time.
 
-What the policy (`learner`) and the value model (`critic`) have in common. The same calls at every ZeRO stage, on one
-rank or many. What differs between the stages in reaching a parameter or its optimizer state is in `partitions`.
+What the policy (`learner`), the value model (`critic`) and the reward model have in common. The same calls at every
+ZeRO stage, on one rank or many. What differs between the stages in reaching a parameter or its optimizer state is in
+`partitions`.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import deepspeed
 import torch
 
-from rl_core.config import OptimizerConfig
+from rl_core.config.models import AdamWConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
 from rl_core.models.shared_base import RoleModule
-from rl_core.training.batching import MicroBatch
 from rl_core.training.deepspeed_config import deepspeed_config
 from rl_core.world import World
 
@@ -24,7 +25,7 @@ from rl_core.world import World
 # a little in gloo's collectives.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
-BatchLoss = Callable[[MicroBatch], torch.Tensor]
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class TrainedModule:
         self,
         module: torch.nn.Module,
         training: TrainingConfig,
-        optimizer: OptimizerConfig,
+        optimizer: AdamWConfig,
         world: World,
         *,
         dtype: torch.dtype,
@@ -87,8 +88,8 @@ class TrainedModule:
 
     def update_by(
         self,
-        batches: Sequence[MicroBatch],
-        batch_loss: BatchLoss,
+        batches: Sequence[Batch],
+        batch_loss: Callable[[Batch], torch.Tensor],
         before_change: Callable[[], None] = lambda: None,
     ) -> Update:
         """One optimizer step on the sum of the micro-batches' losses over all ranks. A collective call.
