@@ -59,6 +59,10 @@ def check(lora: Any = LORA, **sections: Any) -> Any:
             r"critic\.lora\.rank is 4 and policy\.lora\.rank 8: .* begins as a copy of the policy's first adapter",
         ),
         (
+            {"lora": GOING_ON, "critic": {}},
+            r"critic\.model_name is null, .* name the merged model, or take backbone: sh",
+        ),
+        (
             {"rewards": [{**REWARD, "kwargs": {**REWARD["kwargs"], "trained_on": "base"}}]},  # type: ignore[dict-item]
             r"trained_on: base does nothing where the policy does not begin with an adapter",
         ),
