@@ -16,7 +16,7 @@ from rl_core.config.models import LoraConfig
 from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
-from rl_core.progress import Progress
+from rl_core.progress import Progress, beat
 from rl_core.rollout.engine import Finished, NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints
 from rl_core.rollout.vllm_adapter import adapter_arguments, adapter_fingerprints, load_adapter
@@ -94,16 +94,18 @@ class VllmEngine:
             lora_request=self._adapter,
             use_tqdm=False,
         )
-        place = {name: index for index, name in enumerate(names)}
+        # Outputs carry vLLM's number of a request, counted up as they are enqueued; names, a random part behind it.
+        first = int(names[0].partition("-")[0]) if names else 0
         completions: dict[int, Completion] = {}
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
             for output in engine.step():
                 if output.finished:
-                    index = place[output.request_id]
+                    index = int(output.request_id) - first
                     completions[index] = self._completion(output, start)
                     if finished:
                         finished(index, completions[index])
+            beat()
             if progress:
                 progress.update(len(completions))
         return [completions[index] for index in range(len(requests))]

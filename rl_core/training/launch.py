@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.config.standalone import StandaloneConfig
 from rl_core.environment import has_accelerator
-from rl_core.errors import EXIT_GUARD, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
+from rl_core.errors import (
+    EXIT_GUARD,
+    EXIT_MISTAKE,
+    EXIT_OUT_OF_MEMORY,
+    GuardStop,
+    Interrupted,
+    MistakeError,
+    OutOfMemory,
+)
 from rl_core.manifest import write_text
 from rl_core.models.reward_source import fetched_reward_model
 from rl_core.process_guard import PARENT_VARIABLE
@@ -102,7 +110,7 @@ def start_processes(arguments: Sequence[str], name: str, processes: int) -> None
         name: of the work, for torchrun's agent.
 
     Raises:
-        MistakeError, GuardStop, Interrupted: as the processes ended.
+        MistakeError, GuardStop, OutOfMemory, Interrupted: as the processes ended.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -130,4 +138,6 @@ def start_processes(arguments: Sequence[str], name: str, processes: int) -> None
             raise MistakeError("a process refused its input: see its message above") from None
         if EXIT_GUARD in codes:
             raise GuardStop("a process was stopped by a guard: see its message above") from None
+        if EXIT_OUT_OF_MEMORY in codes:
+            raise OutOfMemory("of a process: see its message above") from None
         raise
