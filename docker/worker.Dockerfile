@@ -1,7 +1,7 @@
 # Images without CUDA, from the locks of requirements/. Built from the repository's root:
 #   docker build --file docker/worker.Dockerfile --target light --tag deepscaler-recipe-light:0.1.0 .
 #
-#   light   Prefect and the configuration, no torch: the server, the deployments, a worker whose stages run elsewhere
+#   light   Prefect and the configuration, no torch: the server, the deployments, a worker whose runs are elsewhere
 #   cpu     + everything that runs a recipe on a CPU: the embedded recipe, rehearsals
 #
 # Images are named by exact version. To pin one by content as well, append the digest that
@@ -58,5 +58,10 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
 FROM base AS cpu
 COPY --from=locked-cpu /opt/venv /opt/venv
 
+# Workers of Docker's and of Kubernetes' pools start runs elsewhere, and so are light as well.
+FROM locked AS locked-workers
+COPY requirements/workers.txt /locks/
+RUN /opt/venv/bin/python -m pip install --no-deps --require-hashes --requirement /locks/workers.txt
+
 FROM base AS light
-COPY --from=locked /opt/venv /opt/venv
+COPY --from=locked-workers /opt/venv /opt/venv

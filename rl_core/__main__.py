@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
-        if options.do is _grade:
-            _grade(options)
+        if options.do in OF_NO_RUN:
+            options.do(options)
         else:
             options.do(_opened_run(options), options)
     except MistakeError as mistake:
@@ -53,6 +53,15 @@ def _grade(options: argparse.Namespace) -> None:
     from rl_core.rewards.command import grade
 
     grade(options)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from rl_core.doctor.command import doctor
+
+    doctor(options)
+
+
+OF_NO_RUN = (_grade, _doctor)
 
 
 def _download(run: RunDir, _: argparse.Namespace) -> None:
@@ -136,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
             _add_folder_options(command)
         command.set_defaults(do=do)
     _add_grade(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -146,6 +156,16 @@ def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     asked.add_argument("--gold", help="the right answer to the response on standard input")
     asked.add_argument("--jsonl", type=Path, help="a file with `response` and `gold` in each line, as JSON")
     command.set_defaults(do=_grade)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "what would stop a run here, before it starts: versions, devices, disk, credentials, model and data"
+    command = commands.add_parser("doctor", help=caption, description=caption)
+    command.add_argument("--config", type=Path, help="the recipe (default: the embedded one)")
+    command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
+    command.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example rollout.engine=vllm")
+    command.set_defaults(do=_doctor)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:
