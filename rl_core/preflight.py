@@ -10,11 +10,13 @@ from pathlib import Path
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json
+from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
 from rl_core.plan import DONE, base_part, sources_part
 from rl_core.run_dir import RunDir
+from rl_core.tracking import require_credentials
 
 
 def check_inputs(run: RunDir) -> None:
@@ -22,7 +24,8 @@ def check_inputs(run: RunDir) -> None:
 
     Raises:
         MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
-            reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
+            reward model are wrong, the chat template renders no problem, a stage is longer than the model's context,
+            or a credential that the recipe needs is not there.
     """
     _check_rewards(run.config)
     check_text(run.config)
@@ -31,6 +34,8 @@ def check_inputs(run: RunDir) -> None:
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
+    require_credentials(run.config)
+    _check_first_adapter(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
@@ -86,3 +91,10 @@ def _check_critic(config: RecipeConfig) -> None:
             "that the policy starts from"
         )
     ModelFolder(folder, field).check()
+
+
+def _check_first_adapter(config: RecipeConfig) -> None:
+    lora = config.policy.lora
+    if lora is not None and lora.folder is not None:
+        folder, field = Path(lora.folder).expanduser(), "policy.lora"
+        require_shape(read_lora(folder, f"{field}.folder"), lora, field, folder)

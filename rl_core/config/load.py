@@ -38,7 +38,7 @@ def check_config(values: Any, *, origin: str) -> RecipeConfig:
 
 
 def dump_config(config: RecipeConfig) -> str:
-    """The resolved recipe as YAML: every value explicit, in the schema's order."""
+    """The resolved recipe as YAML: every value explicit (see `section.GrownSection`), in the schema's order."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

@@ -30,7 +30,7 @@ from rl_core.rollout.choose import Choice, choose_engine
 from rl_core.rollout.collect import Collector, Limits, Rollout, response_metrics, tokenize_prompts
 from rl_core.rollout.engine import Sampling
 from rl_core.rollout.start import start_engine
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import RunDir, StageIndex
 from rl_core.training.records import write_rollouts
 from rl_core.training.summary import update_summary
 from rl_core.world import World
@@ -39,7 +39,7 @@ UNBOUNDED = 1 << 30  # context of a model that names none
 CORRECT = 1.0  # what a verifier gives a right answer
 
 
-def evaluate_model(run: RunDir, index: int | None) -> None:
+def evaluate_model(run: RunDir, index: StageIndex | None) -> None:
     """Evaluate the model of stage `index`, or the base model (None); return at once when it is done.
 
     Raises:
@@ -57,7 +57,7 @@ def evaluate_model(run: RunDir, index: int | None) -> None:
     if known is not None and known["dataset_digest"] == digest:
         print("already evaluated")
     else:
-        name = "base" if index is None else run.config.stages[index].name
+        name = "base" if index is None else run.stage_name(index)
         choice = choose_engine(run.config.rollout)
         rollouts = _sample(run, folder, benchmark, f"evaluate {name}", choice)
         result.parent.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ class Collector:
             [completion.finish_reason == "length" for completion in completions],
             [len(completion.token_ids) for completion in completions],
             [limits.response_tokens(problem) for problem, _ in own],
-            [self._opens_thought(problem) for problem, _ in own],
+            [ends_in_thought(problem, self._tokenizer) for problem, _ in own],
             [problem.messages for problem, _ in own],
         )
         scored = time.perf_counter()
@@ -134,8 +134,10 @@ class Collector:
         gathered = [rollout for share in self._world.gather(rollouts) for rollout in share]
         return Collected(gathered, generated - start, scored - generated)
 
-    def _opens_thought(self, problem: Problem) -> bool:
-        return opens_thought(self._tokenizer.decode(list(problem.prompt_ids[-PROMPT_END_TOKENS:])))
+
+def ends_in_thought(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the prompt opens a thought, in which the response begins."""
+    return opens_thought(tokenizer.decode(list(problem.prompt_ids[-PROMPT_END_TOKENS:])))
 
 
 def response_metrics(rollouts: Sequence[Rollout]) -> dict[str, float | int | None]:
