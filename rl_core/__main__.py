@@ -12,6 +12,7 @@ from pathlib import Path
 from rl_core.config import load_config
 from rl_core.environment import prepare_environment
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
+from rl_core.evaluation.command_line import add_options
 from rl_core.process_guard import guard_process
 from rl_core.run_dir import SFT, RunDir, StageIndex
 from rl_core.work import recorded
@@ -26,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
-        if options.do in OF_NO_RUN:
-            options.do(options)
+        if options.alone(options):
+            options.do_alone(options)
         else:
             _run_stage(_opened_run(options), options)
     except MistakeError as mistake:
@@ -74,20 +75,21 @@ def _doctor(options: argparse.Namespace) -> None:
     doctor(options)
 
 
-OF_NO_RUN = (_grade, _doctor)
-
-
 def _download(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.download import download_sources
+    from rl_core.evaluation.problems import take_benchmarks
     from rl_core.rollout.choose import choose_engine
 
     choose_engine(run.config.rollout)  # the first part of a run: a sampler that is missing is told here
     download_sources(run)
+    take_benchmarks(run)
 
 
 def _prepare(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.prepare import prepare_data
+    from rl_core.evaluation.problems import take_benchmarks
 
+    take_benchmarks(run)
     prepare_data(run)
 
 
@@ -143,6 +145,24 @@ def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
     evaluate_model(run, options.stage)
 
 
+def _evaluate_folder(options: argparse.Namespace) -> None:
+    from rl_core.evaluation.command import evaluate_folder
+
+    evaluate_folder(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rl_core.evaluation.compare_command import compare_results
+
+    compare_results(options.before, options.after, as_json=options.json)
+
+
+def _publish(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.publishing.publish import publish_model
+
+    publish_model(run)
+
+
 def _report(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.report import write_report
 
@@ -150,7 +170,7 @@ def _report(run: RunDir, _: argparse.Namespace) -> None:
 
 
 STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
-    "download": (_download, "fetch the data sets, and record which revision"),
+    "download": (_download, "fetch the data sets and benchmarks, and record which revision"),
     "prepare": (_prepare, "turn them into parquet; downloads first where that is not done"),
     "warm-up": (_warm_up, "make, or fetch, the model that the first stage starts from, and a reward model"),
     "sft": (_sft, "fine-tune the base model on given answers, where the recipe has `sft`"),
@@ -161,8 +181,12 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     ),
     "train": (_train, "train one stage (--stage N); continues from its last checkpoint"),
     "convert": (_convert, "convert a stage's last checkpoint (--stage N, or sft) to Hugging Face format, verified"),
-    "evaluate": (_evaluate, "evaluate a stage's model (--stage N, or sft), or the base model"),
+    "evaluate": (
+        _evaluate,
+        "evaluate a stage's model (--stage N, or sft), or the base model; or any model (--model-dir DIR)",
+    ),
     "report": (_report, "write report.md, report.html and the pictures"),
+    "publish": (_publish, "upload the model and its card to a hub, where the recipe has `publish`"),
 }
 
 # What is made of a run, in the words of the plan; the time of these is recorded.
@@ -199,11 +223,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
         command.add_argument("--stage", type=_stage_index, help="stage of the recipe, counted from 0; or sft")
         command.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.0.steps=100")
+        command.set_defaults(do=do, alone=lambda options: False)
         if name == "convert":
             _add_folder_options(command)
-        command.set_defaults(do=do, stage_name=name)
+        elif name == "evaluate":
+            add_options(command)
+            command.set_defaults(
+                alone=lambda options: options.model_dir or options.data_name, do_alone=_evaluate_folder
+            )
+        command.set_defaults(stage_name=name)
     _add_grade(commands)
     _add_doctor(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -213,7 +244,16 @@ def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     asked = command.add_mutually_exclusive_group(required=True)
     asked.add_argument("--gold", help="the right answer to the response on standard input")
     asked.add_argument("--jsonl", type=Path, help="a file with `response` and `gold` in each line, as JSON")
-    command.set_defaults(do=_grade)
+    command.set_defaults(alone=lambda options: True, do_alone=_grade)
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "two evaluations side by side, paired over problems, and what it would take to tell them apart"
+    command = commands.add_parser("compare", help=caption, description=caption)
+    command.add_argument("before", type=Path, help="results of the first model: a JSON file, or its folder of them")
+    command.add_argument("after", type=Path, help="results of the second")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(alone=lambda options: True, do_alone=_compare)
 
 
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -223,7 +263,7 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
     command.add_argument("--json", action="store_true", help="print JSON in place of a table")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="for example rollout.engine=vllm")
-    command.set_defaults(do=_doctor)
+    command.set_defaults(alone=lambda options: True, do_alone=_doctor)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:

@@ -40,7 +40,8 @@ def disk(run: RunDir, model_bytes: int | None) -> Iterator[Finding]:
 def needed_bytes(config: RecipeConfig, model_bytes: int | None) -> int | None:
     """An estimate of what a run keeps at most; None where the model's size is not known.
 
-    Downloaded weights and the run's copy of them; for each stage its last checkpoints and the converted model; and one
+    Downloaded weights and the run's copy of them; for each stage (SFT and a
+    reward model's training are two more) its last checkpoints and the converted model; and one
     checkpoint more, which is written before an older one goes. An adapter's checkpoints are small beside the model.
     """
     if config.policy.model_name == "embedded":
@@ -49,7 +50,7 @@ def needed_bytes(config: RecipeConfig, model_bytes: int | None) -> int | None:
         return None
     parameters = 0 if config.policy.lora else model_bytes // HUB_BYTES
     trained = STATE_BYTES * parameters * (1 if config.critic is None else 2)
-    stages = len(config.stages)
+    stages = len(config.stages) + sum(part is not None for part in (config.sft, config.reward_model))
     return 2 * model_bytes + stages * (config.checkpoint.keep_last * trained + model_bytes) + trained
 
 

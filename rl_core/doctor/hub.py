@@ -7,6 +7,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from rl_core.cache import cache_folder
 from rl_core.config.data import DatasetConfig
+from rl_core.config.sft import TracesConfig
 from rl_core.doctor.finding import Finding, ok, stop
 from rl_core.doctor.inputs import Answer
 from rl_core.errors import MistakeError
@@ -34,17 +35,18 @@ def ask_model(name: str, revision: str, field: str, revision_field: str, *, poli
     return Answer(finding, size if policy else None)
 
 
-def ask_dataset(dataset: DatasetConfig, field: str) -> Answer:
-    """One file of a data set of Hugging Face."""
+def ask_dataset(dataset: DatasetConfig | TracesConfig, field: str) -> Answer:
+    """The files of a data set of Hugging Face."""
     assert dataset.repo_id, "the schema asks for it when the source is the hub"
-    assert dataset.file, "the schema asks for it when the source is the hub"
     repository = HubRepository("dataset", dataset.repo_id, dataset.revision, f"{field}.repo_id", f"{field}.revision")
-    try:
-        commit = _commit(repository, dataset.file)
-    except HUB_ERRORS as error:
-        no_file = f"{field}.file is {dataset.file!r}: {dataset.repo_id} has no such file at {dataset.revision}"
-        return Answer(_failed(error, repository, dataset.file, no_file))
-    return Answer(ok(field, f"{dataset.repo_id} at {commit[:12]}, {dataset.file}, {_where()}"))
+    commit = ""
+    for setting, file in dataset.hub_files.items():
+        try:
+            commit = _commit(repository, file)
+        except HUB_ERRORS as error:
+            no_file = f"{field}.{setting} is {file!r}: {dataset.repo_id} has no such file at {dataset.revision}"
+            return Answer(_failed(error, repository, file, no_file))
+    return Answer(ok(field, f"{dataset.repo_id} at {commit[:12]}, {', '.join(dataset.hub_files.values())}, {_where()}"))
 
 
 def ask_modelscope(name: str, revision: str, field: str) -> Answer:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
+from rl_core.data.download import fetched, field_of
 from rl_core.doctor.finding import Finding, ok, stop, warning
 from rl_core.errors import MistakeError
 from rl_core.models.reward_source import FIELD as REWARD_FIELD
@@ -55,7 +56,7 @@ def inputs(run: RunDir) -> Inputs:
 def _local(run: RunDir) -> Iterator[Finding]:
     for check, look in (
         ("run directory", lambda: refuse_other_recipe(run)),
-        ("files, rewards", lambda: check_inputs(run)),
+        ("files, settings", lambda: check_inputs(run)),
         ("stages", lambda: check_engines(run.config, _processes(run.config))),
     ):
         try:
@@ -89,9 +90,9 @@ def _questions(run: RunDir) -> Iterator[Callable[[], Answer]]:
     if reward is not None:
         yield partial(ask_model, reward.kwargs["model"], reward.revision, REWARD_FIELD, REVISION_FIELD, policy=False)
     if sources_part(run).state != DONE:
-        for field, dataset in (("data.train", config.data.train), ("data.test", config.data.test)):
+        for split, dataset in fetched(config).items():
             if dataset.source == "hub":
-                yield partial(ask_dataset, dataset, field)
+                yield partial(ask_dataset, dataset, field_of(split))
 
 
 def _policy_folder(config: RecipeConfig) -> Path | None:

@@ -12,7 +12,6 @@ import pytest
 
 from rl_core.config import RecipeConfig, load_config
 from rl_core.config.models import LoraConfig
-from rl_core.doctor import credentials as credentials_module
 from rl_core.doctor import devices as devices_module
 from rl_core.doctor import packages as packages_module
 from rl_core.doctor.credentials import credentials
@@ -84,11 +83,13 @@ def test_what_a_hub_holds_is_found_with_its_commit_and_size(filled: Hub, doctor:
 def test_everything_that_would_stop_a_run_is_told_at_once(filled: Hub, doctor: Doctor) -> None:
     filled.repositories["org/model"].gated = True
     filled.commit("org/problems", {"other.json": b"[]"})
-    code, found, message = doctor(*ON_HUB, "rollout.engine=transformers", "tracking.wandb=online", HOME="/nonexistent")
+    code, found, message = doctor(
+        *ON_HUB, "rollout.engine=transformers", "tracking.wandb=online", NETRC="/nonexistent", WANDB_BASE_URL=NOBODY
+    )
     assert code == EXIT_MISTAKE
-    assert message.endswith(": model, data.train, Weights & Biases\n")
+    assert message.endswith(": files, settings, model, data.train, Weights & Biases\n")
     assert {check for check, one in found.items() if one["status"] == "stop"} == {
-        *("model", "data.train", "Weights & Biases"),
+        *("files, settings", "model", "data.train", "Weights & Biases"),
     }
     assert "HF_TOKEN" in found["model"]["found"]
     assert "train.json" in found["data.train"]["found"]
@@ -112,9 +113,9 @@ def test_what_is_in_the_cache_needs_no_hub(filled: Hub, doctor: Doctor, tmp_path
 
 def test_a_folder_of_another_recipe_and_a_missing_file_are_told(doctor: Doctor, tmp_path: Path) -> None:
     code, found, message = doctor(f"data.test={{source: path, path: {tmp_path / 'absent.json'}}}")
-    assert (code, found["files, rewards"]["status"]) == (EXIT_MISTAKE, "stop")
-    assert "absent.json" in found["files, rewards"]["found"]
-    assert "files, rewards" in message
+    assert (code, found["files, settings"]["status"]) == (EXIT_MISTAKE, "stop")
+    assert "absent.json" in found["files, settings"]["found"]
+    assert "files, settings" in message
 
 
 def test_a_mistake_in_the_recipe_is_told_as_everywhere(doctor: Doctor) -> None:
@@ -149,7 +150,6 @@ def test_a_key_is_not_shown_and_an_address_that_does_not_answer_is(monkeypatch: 
     assert (silent.status, answering.status) == (Status.STOP, Status.OK)
     assert "very-secret" not in str(silent) + str(answering)
     assert list(credentials(recipe())) == []
-    assert credentials_module.WANDB_DEFAULT.startswith("https://")
 
 
 def test_packages_in_other_versions_and_absent_ones_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
