@@ -102,6 +102,11 @@ class StageDir:
     def summary(self) -> Path:
         return self.root / "summary.json"
 
+    @property
+    def memory(self) -> Path:
+        """Of a training whose memory ran out: with which micro-batches it did not."""
+        return self.root / "memory.json"
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
