@@ -34,7 +34,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     TORCHINDUCTOR_CACHE_DIR=/var/lib/deepscaler/cache/torchinductor \
     FLASHINFER_WORKSPACE_BASE=/var/lib/deepscaler/cache
 WORKDIR /opt/deepscaler
-COPY prefect.toml pyproject.toml ./
+COPY prefect.toml prefect.yaml pyproject.toml ./
 COPY configs configs
 COPY flows flows
 COPY tasks tasks

@@ -42,7 +42,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     HF_HOME=/var/lib/deepscaler/cache/huggingface \
     DEEPSCALER_CACHE=/var/lib/deepscaler/cache/deepscaler-recipe
 WORKDIR /opt/deepscaler
-COPY prefect.toml pyproject.toml ./
+COPY prefect.toml prefect.yaml pyproject.toml ./
 COPY configs configs
 COPY flows flows
 COPY tasks tasks

@@ -1,5 +1,7 @@
 """docker/kubernetes/ against Kubernetes' own schemas, and docker/slurm/ as bash and the command line read it."""
 
+import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -8,10 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.work_pools import KINDS, STATE
 from rl_core import __version__
-from tests.docker.dockerfiles import DOCKER, PROJECT
+from tests.docker.dockerfiles import DOCKER, PROJECT, lineage
 from tests.docker.programs import run
 
+# What Prefect fills in for a run.
+FILLED = {
+    "env": [{"name": "A", "value": "b"}], "labels": {"a": "b"}, "command": ["prefect"], "namespace": "deepscaler",
+    "service_account_name": "default", "finished_job_ttl": 60,
+    "cpu_limit": "8", "cpu_request": "4", "memory_limit": "64Gi", "memory_request": "32Gi",
+}  # fmt: skip
 MANIFESTS = sorted((DOCKER / "kubernetes").glob("*.yaml"))
 SBATCH = DOCKER / "slurm" / "recipe.sbatch"
 
@@ -33,6 +42,33 @@ def test_every_pod_runs_as_an_ordinary_user_from_a_pinned_image_and_is_probed() 
             assert tag == (__version__ if name.startswith("deepscaler-recipe-") else "17.6-bookworm")
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert all({"readinessProbe", "livenessProbe"} & set(container) for container in pod["containers"])
+
+
+def test_the_job_of_a_run_is_one_that_kubernetes_knows(tmp_path: Path) -> None:
+    template = KINDS["kubernetes"].template()
+    variables = template["variables"]["properties"]
+    text = json.dumps(template["job_configuration"]["job_manifest"])
+    for name in set(re.findall(r'"{{ (\w+) }}"', text)):
+        value = variables.get(name, {}).get("default")
+        text = text.replace(f'"{{{{ {name} }}}}"', json.dumps(FILLED.get(name, value)))
+    file = tmp_path / "job.json"
+    file.write_text(text.replace('"generateName"', '"name"').replace("{{ name }}-", "run"))
+    done = run("kubernetes-validate", file)  # not strictly: Prefect's own template says two things at a wrong place
+    assert done.returncode == 0, done.stdout + done.stderr
+    pod = json.loads(file.read_text())["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == f"deepscaler-recipe-trainer:{__version__}"
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"] == 1000
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] in {name_of(one) for one in objects()}
+
+
+def test_workers_serve_the_pools_that_deployments_make() -> None:
+    (worker,) = [one for one in objects() if (one["kind"], name_of(one)) == ("Deployment", "deepscaler-worker")]
+    assert KINDS["kubernetes"].name in worker["spec"]["template"]["spec"]["containers"][0]["args"]
+    for image in (("worker", "base"), ("trainer", "trainer")):
+        (command,) = [i for i in lineage(DOCKER / f"{image[0]}.Dockerfile", image[1]) if i.name == "CMD"]
+        assert KINDS["process"].name in json.loads(command.text)
+        folder = [i for i in lineage(DOCKER / f"{image[0]}.Dockerfile", image[1]) if STATE in i.text]
+        assert len(folder) >= 3
 
 
 def test_the_server_is_told_what_compose_tells_it() -> None:
