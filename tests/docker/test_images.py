@@ -13,7 +13,7 @@ from tests.docker.programs import run
 
 WORKER, TRAINER = DOCKER / "worker.Dockerfile", DOCKER / "trainer.Dockerfile"
 IMAGES = [(WORKER, "light"), (WORKER, "cpu"), (TRAINER, "trainer")]
-EXACT = re.compile(r"[a-z/]+:\d+\.\d+(\.\d+)?-[a-z0-9.-]+(@sha256:[0-9a-f]{64})?")
+EXACT = re.compile(r"[a-z/]+:\d+\.\d+\.\d+-[a-z0-9.-]+(@sha256:[0-9a-f]{64})?")
 each_file = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 each_image = pytest.mark.parametrize(("dockerfile", "stage"), IMAGES, ids=lambda value: getattr(value, "name", value))
 
