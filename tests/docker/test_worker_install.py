@@ -15,7 +15,7 @@ import pytest
 from tests.docker.dockerfiles import DOCKER, PROJECT, lineage
 
 WORKER = DOCKER / "worker.Dockerfile"
-MOST_BYTES = 400_000_000  # measured: 286 MB with byte code; torch alone would be more
+MOST_BYTES = 450_000_000  # measured: 358 MB with byte code; torch alone would be more
 
 pytestmark = pytest.mark.proof
 
