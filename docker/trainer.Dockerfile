@@ -39,7 +39,7 @@ COPY configs configs
 COPY flows flows
 COPY tasks tasks
 COPY rl_core rl_core
-COPY --chmod=755 docker/entrypoint.sh docker/healthy.py docker/
+COPY --chmod=755 docker/entrypoint.sh docker/supervise.sh docker/healthy.py docker/
 RUN ln -s /var/lib/deepscaler/runs runs
 USER $UID
 ENTRYPOINT ["/opt/deepscaler/docker/entrypoint.sh"]

@@ -1,4 +1,4 @@
-"""The command of the images' worker, told to stop as tini -g tells it: the whole group, and with it the run."""
+"""The command of the images' worker, under the script that ends it: its run is ended first, and saves its step."""
 
 import json
 import os
@@ -32,14 +32,14 @@ def test_stopped_with_its_run_the_worker_ends_in_its_grace_and_the_step_is_saved
     folder = run_folder(tmp_path, "stopped", train={"seconds": 1.0})
     with log.open("wb") as output:
         worker = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            ["sh", DOCKER / "supervise.sh", sys.executable, "-m", *command],
             env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
         wait_until(lambda: healthy(port), "the worker to be well", log.read_text)
         run = deployed.start("deepscaler-recipe/embedded", parameters(recipe, folder))
         wait_until(lambda: "train 0 step 1" in calls(folder), "the first step", log.read_text)
-        os.killpg(worker.pid, signal.SIGTERM)
+        worker.terminate()
         worker.wait(seconds(resolved(COMPOSE)["services"]["worker"]["stop_grace_period"]))
         assert processes_of(run) == []
         assert calls(folder)[-1] == "train 0 stopped"
