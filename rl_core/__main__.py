@@ -96,6 +96,12 @@ def _grade(options: argparse.Namespace) -> None:
     grade(options)
 
 
+def _doctor(options: argparse.Namespace) -> None:
+    from rl_core.doctor.command import doctor
+
+    doctor(options)
+
+
 def _download(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.download import download_sources
     from rl_core.evaluation.problems import take_benchmarks
@@ -256,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         command.set_defaults(stage_name=name)
     _add_grade(commands)
+    _add_doctor(commands)
     _add_compare(commands)
     return parser
 
@@ -276,6 +283,16 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.add_argument("after", type=Path, help="results of the second")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(alone=lambda options: True, do_alone=_compare)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "what would stop a run here, before it starts: versions, devices, disk, credentials, model and data"
+    command = commands.add_parser("doctor", help=caption, description=caption)
+    command.add_argument("--config", type=Path, help="the recipe (default: the embedded one)")
+    command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
+    command.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example rollout.engine=vllm")
+    command.set_defaults(alone=lambda options: True, do_alone=_doctor)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:
