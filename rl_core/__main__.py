@@ -34,6 +34,7 @@ from rl_core.work import recorded
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; the exit code is that of `rl_core.errors`."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)  # for workers, which are asked the same
     guard_process()
     answer_with_stacks()
     prepare_environment()
@@ -167,9 +168,9 @@ def _convert(run: RunDir, options: argparse.Namespace) -> None:
 
 
 def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.evaluation.runner import evaluate_model
+    from rl_core.evaluation.launch import evaluate_stage
 
-    evaluate_model(run, options.stage)
+    evaluate_stage(run, options.stage)
 
 
 def _evaluate_folder(options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from typing import Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 RESOLVE = re.compile(r"/(?:datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
-TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
+TREE = re.compile(r"/api/(?:models|datasets)/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?")
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Hub:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         files = repository.commits[commit]
         if match.re is TREE:  # of a gated repository too
-            return 200, {"Content-Type": "application/json"}, json.dumps(_listed(files)).encode()
+            return 200, {"Content-Type": "application/json"}, json.dumps(_listed(files, match["folder"])).encode()
         if repository.gated:
             return 403, {"X-Error-Code": "GatedRepo"}, b""
         content = files.get(match["file"])
@@ -86,10 +86,11 @@ class Hub:
 H = TypeVar("H", bound=Hub)
 
 
-def _listed(files: dict[str, bytes]) -> list[dict[str, str | int]]:
+def _listed(files: dict[str, bytes], folder: str | None) -> list[dict[str, str | int]]:
     return [
         {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
         for name, content in files.items()
+        if folder is None or name.startswith(f"{folder}/")
     ]
 
 
