@@ -61,6 +61,8 @@ REASONS = {
     "validation.": "for time",
     "evaluation.protocol.max_new_tokens": "in proportion to the limits",
     "evaluation.protocol.num_samples": "for time",
+    "evaluation.protocol.": "a toy token is a character of other text",
+    "evaluation.": "the toy task's own problems: nothing is downloaded",
     "tracking.": "a rehearsal is not uploaded",
     "publish": "a toy model is not published",
     "report.": "of the recipe's devices, which a rehearsal does not use",
