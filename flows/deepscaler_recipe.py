@@ -28,6 +28,7 @@ from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.pairs import make_pairs
 from tasks.prepare import prepare
+from tasks.publish import publish
 from tasks.publishing import publish_plan
 from tasks.report import write_report
 from tasks.reward_model import train_reward_model
@@ -58,4 +59,7 @@ def deepscaler_recipe(config: RecipeConfig, run_dir: Path | None = None) -> Path
             trained = train(run, index, policy)
             policy = convert(run, index, trained)
             evaluations.append(evaluate(run, index, policy))
-        return write_report(run, evaluations)
+        report = write_report(run, evaluations)
+        if config.publish is not None:
+            publish(run, report)
+        return report

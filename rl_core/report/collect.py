@@ -11,22 +11,23 @@ from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
 from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir
 from rl_core.tracking import run_url
 from rl_core.work import read_work
 
+OWN = ("report", "publish")  # parts that come of the report, or after it
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
 
 
 def collect(run: RunDir) -> RunFacts:
     """What the run's files say so far."""
     parts = {part.name: part for part in all_parts(run)}
-    missing = [_absence(part) for part in parts.values() if part.state != DONE and part.name != "report"]
+    missing = [_absence(part) for part in parts.values() if part.state != DONE and part.name not in OWN]
     stages: list[StageFacts] = []
     for index in range(len(run.config.stages)):
         first_step = stages[-1].first_step + stages[-1].steps_done if stages else 0
         stages.append(_stage(run, index, first_step, parts, missing))
-    base = parts["evaluate base"]
+    base, sft = parts["evaluate base"], parts.get(f"evaluate {SFT}")
     return RunFacts(
         root=run.root,
         config=run.config,
@@ -35,6 +36,8 @@ def collect(run: RunDir) -> RunFacts:
         base=_manifest(parts["base model"]),
         base_evaluation=_evaluation(base, missing),
         base_further=_further(base, missing),
+        sft_evaluation=_evaluation(sft, missing) if sft else None,
+        sft_further=_further(sft, missing) if sft else (),
         stages=tuple(stages),
         missing=tuple(missing),
         work=tuple(_work(record) for record in read_work(run.work)),
@@ -119,8 +122,9 @@ def _read_evaluation(name: str, file: Path, missing: list[str]) -> Evaluation | 
 
 
 def _links(run: RunDir) -> tuple[tuple[str, str], ...]:
-    url = run_url(run)
-    return (("Weights & Biases", url),) if url else ()
+    published = (read_json(run.published) or {}).get("url")
+    found = (("Weights & Biases", run_url(run)), ("published as", published))
+    return tuple((what, address) for what, address in found if address)
 
 
 def _work(record: Mapping[str, Any]) -> Work:

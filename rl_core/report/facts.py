@@ -10,6 +10,7 @@ from typing import Any
 
 from rl_core.config import RecipeConfig
 from rl_core.hardware import Hardware
+from rl_core.run_dir import SFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ class RunFacts:
     base: Mapping[str, Any] | None
     base_evaluation: Evaluation | None
     base_further: tuple[Evaluation, ...]
+    sft_evaluation: Evaluation | None  # of the fine-tuned first policy, where the recipe has one
+    sft_further: tuple[Evaluation, ...]
     stages: tuple[StageFacts, ...]
     missing: tuple[str, ...]  # one sentence each
     work: tuple[Work, ...] = ()  # in the order in which it began
@@ -149,9 +152,10 @@ class RunFacts:
     def models(self) -> tuple[Model, ...]:
         """The evaluated models, in the order in which they were made."""
         base = [Model("base", 0, self.base_evaluation, self.base_further)] if self.base_evaluation else []
+        sft = [Model(SFT, 0, self.sft_evaluation, self.sft_further)] if self.sft_evaluation else []
         stages = [
             Model(stage.name, stage.first_step + stage.steps_done, stage.evaluation, stage.further)
             for stage in self.stages
             if stage.evaluation
         ]
-        return (*base, *stages)
+        return (*base, *sft, *stages)

@@ -20,6 +20,7 @@ from rl_core.plan import (
     evaluation_part,
     hf_part,
     newest_checkpoint,
+    publish_part,
     reward_model_parts,
     training_part,
 )
@@ -57,6 +58,8 @@ def main() -> int:
     elif options.work == "report":
         record(run, "report")
         run.report.write_text("# Report\n")
+    elif options.work == "publish":
+        publish(run)
     else:
         for part in reward_model_parts(run) if options.work == "warm-up" else []:
             fill(run, part.path, part.key, part.name, None)
@@ -111,6 +114,14 @@ def train(run: RunDir, index: int, step_seconds: float) -> None:
                 record(run, f"train {index} stopped")
                 sys.exit(143)
     write_json(stage.summary, {"status": "complete", "steps": steps})
+
+
+def publish(run: RunDir) -> None:
+    part, model = publish_part(run), hf_part(run, run.published_stage)
+    if part.state != DONE:
+        record(run, "publish")
+        noted = {"key": part.key, "model_digest": model.digest, "commit": "c0ffee", "url": "https://hub.example/model"}
+        write_json(run.published, noted)
 
 
 def evaluate(run: RunDir, index: int | None) -> None:

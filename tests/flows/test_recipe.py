@@ -57,6 +57,21 @@ def test_every_part_is_made_in_the_order_of_the_recipe_and_none_twice(
     assert calls() == ["report"]
 
 
+def test_a_model_is_published_after_the_report_once_and_its_page_is_an_artifact(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    from prefect.artifacts import Artifact
+
+    publishing = check_config({**recipe.model_dump(mode="json"), "publish": {"repo": "someone/model"}}, origin="test")
+    run_flow(publishing, run_dir)
+    assert calls() == [*EVERYTHING, "publish"]
+    run_flow(publishing, run_dir)
+    assert calls() == ["report"]
+    link = Artifact.get("one-published")
+    assert link is not None
+    assert "https://hub.example/model" in str(link.data)
+
+
 def test_an_output_that_vanished_is_made_again_and_nothing_else(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
 ) -> None:
