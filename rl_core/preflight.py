@@ -33,6 +33,7 @@ def check_inputs(run: RunDir) -> None:
     check_text(run.config)
     if sources_part(run).state != DONE:
         _check_data(run.config)
+        _check_answers(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
@@ -79,6 +80,19 @@ def _check_benchmarks(config: RecipeConfig) -> None:
     for benchmark in config.evaluation.benchmarks:
         if benchmark not in OF_THE_RUN:
             check_local(benchmark, config.evaluation.benchmark_folder, "evaluation.benchmark")
+
+
+def _check_answers(config: RecipeConfig) -> None:
+    """Of what is fine-tuned on, where it is here: that there are files, and in each the columns that are named."""
+    if config.sft is None or config.sft.data.source != "path":
+        return
+    from rl_core.data.local import data_files
+    from rl_core.data.raw import stream_rows
+
+    traces = config.sft.data
+    for file in data_files(Path(traces.path or "").expanduser(), "sft.data"):
+        if file.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None:
+            next(stream_rows(file, "sft.data", traces.columns), None)
 
 
 def _check_model(config: RecipeConfig) -> None:

@@ -149,6 +149,11 @@ class RecipeConfig(Section):
                         f"stages.{index}: {stage.context_tokens} tokens of prompt and response, but the model's "
                         f"context is {self.embedded.context_tokens} (embedded.context_tokens)"
                     )
+            if self.sft is not None and self.sft.max_tokens > self.embedded.context_tokens:
+                raise ValueError(
+                    f"sft.max_tokens is {self.sft.max_tokens}, but the model's context is "
+                    f"{self.embedded.context_tokens} (embedded.context_tokens)"
+                )
         return self
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
-from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
+from rl_core.report.facts import Evaluation, FineTuning, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
 from rl_core.run_dir import SFT, RunDir
 from rl_core.tracking import run_url
 from rl_core.work import read_work
@@ -27,7 +27,7 @@ def collect(run: RunDir) -> RunFacts:
     for index in range(len(run.config.stages)):
         first_step = stages[-1].first_step + stages[-1].steps_done if stages else 0
         stages.append(_stage(run, index, first_step, parts, missing))
-    base, sft = parts["evaluate base"], parts.get(f"evaluate {SFT}")
+    base = parts["evaluate base"]
     return RunFacts(
         root=run.root,
         config=run.config,
@@ -36,10 +36,10 @@ def collect(run: RunDir) -> RunFacts:
         base=_manifest(parts["base model"]),
         base_evaluation=_evaluation(base, missing),
         base_further=_further(base, missing),
-        sft_evaluation=_evaluation(sft, missing) if sft else None,
-        sft_further=_further(sft, missing) if sft else (),
         stages=tuple(stages),
+        fine_tuning=_fine_tuning(run, parts, missing),
         missing=tuple(missing),
+        reward_model=_reward_model(run, parts),
         work=tuple(_work(record) for record in read_work(run.work)),
         links=_links(run),
     )
@@ -75,6 +75,28 @@ def _stage(run: RunDir, index: int, first_step: int, parts: Mapping[str, Part], 
         model=_manifest(parts[f"convert {stage.name}"]),
         evaluation=_evaluation(parts[f"evaluate {stage.name}"], missing),
         further=_further(parts[f"evaluate {stage.name}"], missing),
+    )
+
+
+def _reward_model(run: RunDir, parts: Mapping[str, Part]) -> Mapping[str, Any] | None:
+    """The summary of the training of the run's own reward model, once it is measured; it may have been refused."""
+    if run.config.reward_model is None or parts["reward model"].state == OTHER_RECIPE:
+        return None
+    summary = read_json(run.reward_model_training.summary)
+    return summary if isinstance(summary, dict) and summary.get("status") == "complete" else None
+
+
+def _fine_tuning(run: RunDir, parts: Mapping[str, Part], missing: list[str]) -> FineTuning | None:
+    if run.config.sft is None:
+        return None
+    files, ours = run.stage(SFT), parts[f"train {SFT}"].state != OTHER_RECIPE
+    summary = read_json(files.summary) if ours else None
+    return FineTuning(
+        metrics=_metrics(files.metrics, missing) if ours else (),
+        summary=summary if isinstance(summary, dict) else None,
+        model=_manifest(parts[f"convert {SFT}"]),
+        evaluation=_evaluation(parts[f"evaluate {SFT}"], missing),
+        further=_further(parts[f"evaluate {SFT}"], missing),
     )
 
 

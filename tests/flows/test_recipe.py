@@ -7,10 +7,11 @@ import pytest
 from prefect.client.schemas.sorting import LogSort
 
 from rl_core.config import RecipeConfig, check_config
-from rl_core.errors import GuardStop, MistakeError
+from rl_core.errors import GuardStop, Interrupted, MistakeError
 from rl_core.opening import open_run
 from rl_core.run_dir import RunDir
 from tasks.failures import StageFailed, StageOutOfMemory
+from tasks.results import results_table
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -25,6 +26,22 @@ EVERYTHING = [
     "convert 0",
     "evaluate 0",
     "report",
+]
+WITH_ALL_PARTS = {
+    "sft": {"data": {"source": "embedded"}, "max_tokens": 160},
+    "pairs": {"first_row": 0, "num_rows": 10},
+    "reward_model": {},
+    "rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}],
+}
+EVERY_PART = [
+    *EVERYTHING[:4],
+    "train sft step 1",
+    "train sft step 2",
+    "convert sft",
+    "evaluate sft",
+    "pairs",
+    "reward-model",
+    *EVERYTHING[4:],
 ]
 Behave = Callable[..., None]
 Calls = Callable[[], list[str]]
@@ -95,6 +112,33 @@ def test_a_reward_model_of_the_hub_is_fetched_with_the_first_policy_and_again_wh
 
     run_flow(judged, run_dir)
     assert calls() == ["reward model", "report"]
+
+
+def test_what_a_recipe_makes_before_its_stages_is_made_in_order_and_none_twice(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
+    run_flow(whole, run_dir)
+    assert calls() == EVERY_PART
+    rows = [row["model"] for row in results_table(RunDir(run_dir, whole))]
+    assert rows == ["base", "sft", "only"]
+    shutil.rmtree(RunDir(run_dir, whole).pairs)
+
+    run_flow(whole, run_dir)
+    assert calls() == ["pairs", "report"]
+
+
+def test_interrupted_at_every_arrow_the_same_command_ends_it_and_makes_no_part_twice(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
+    works = ["download", "prepare", "warm-up", "sft", "convert", "evaluate", "pairs", "reward-model", "train", "report"]
+    stand_in(**{work: {"exit": 143, "times": 1} for work in works})
+    for _ in works:
+        with pytest.raises(Interrupted):
+            run_flow(whole, run_dir)
+    run_flow(whole, run_dir)
+    assert [call for call in calls() if not call.endswith(" failed")] == EVERY_PART
 
 
 def test_parts_made_without_prefect_are_recognised(
