@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _devices(options: argparse.Namespace) -> AbstractContextManager[None]:
     """The machine's devices for this stage alone, where it computes on them."""
     name = getattr(options, "stage_name", None)
-    return devices_of(f"{name} of {options.run_dir}") if name in ON_DEVICES else nullcontext()
+    return devices_of(f"{name} in {options.run_dir or Path.cwd()}") if name in ON_DEVICES else nullcontext()
 
 
 def _opened_run(options: argparse.Namespace) -> RunDir:

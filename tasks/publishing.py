@@ -72,9 +72,10 @@ def _picture_link(run: RunDir, title: str, name: str) -> str:
 class StageJournal:
     """One stage in Prefect: its lines in the task run's log, its progress there and as an artifact, thinned."""
 
-    def __init__(self, run: RunDir, name: str) -> None:
+    def __init__(self, key: str) -> None:
+        """Args: key: of the artifact that shows its progress."""
         self._logger = get_run_logger()
-        self._key = artifact_key(run, f"{name} progress")
+        self._key = key
         self._artifacts: dict[str, UUID] = {}
         self._due = _Throttle()
 
