@@ -9,12 +9,14 @@ from pathlib import Path
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmarks import OF_THE_RUN
 from rl_core.manifest import read_json
 from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
-from rl_core.plan import DONE, base_part, sources_part
+from rl_core.plan import DONE, base_part, publish_part, sources_part
+from rl_core.publishing.account import require_account
 from rl_core.run_dir import RunDir
 from rl_core.tracking import require_credentials
 
@@ -35,8 +37,11 @@ def check_inputs(run: RunDir) -> None:
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
+    _check_benchmarks(run.config)
     require_credentials(run.config)
     _check_first_adapter(run.config)
+    if run.config.publish is not None and publish_part(run).state != DONE:
+        require_account(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
@@ -67,6 +72,14 @@ def _check_data(config: RecipeConfig) -> None:
             for file in data_files(Path(dataset.path or "").expanduser(), f"data.{split}"):
                 if file.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None:
                     read_rows(file, f"data.{split}", dataset)
+
+
+def _check_benchmarks(config: RecipeConfig) -> None:
+    from rl_core.evaluation.benchmark_files import check_local
+
+    for benchmark in config.evaluation.benchmarks:
+        if benchmark not in OF_THE_RUN:
+            check_local(benchmark, config.evaluation.benchmark_folder, "evaluation.benchmark")
 
 
 def _check_answers(config: RecipeConfig) -> None:

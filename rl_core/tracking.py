@@ -38,12 +38,10 @@ class Tracker:
         self._wandb: Any = None
 
     def __enter__(self) -> Self:
-        mode = self._mode
-        if mode != "disabled":
-            then = OFFLINE_INSTEAD if mode == "online" else GOES_ON
-            self._try("did not start", lambda: self._begin(mode), then)
-            if self._wandb is None and mode == "online":
-                self._try("did not start offline either", lambda: self._begin("offline"))
+        if self._mode == "online":
+            self._try("did not start", lambda: self._begin("online"), OFFLINE_INSTEAD)
+        if self._mode != "disabled" and self._wandb is None:
+            self._try("did not start offline", lambda: self._begin("offline"))
         return self
 
     def log(self, metrics: dict[str, Any]) -> None:

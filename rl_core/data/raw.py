@@ -53,6 +53,24 @@ def read_rows(file: Path, field: str, dataset: DatasetConfig) -> list[RawRow]:
     return [RawRow(file.name, number, row) for number, row in enumerate(values)]
 
 
+def column_names(file: Path, field: str) -> list[str]:
+    """The columns of a file, in the order in which they are first met.
+
+    Raises:
+        MistakeError: the file cannot be read.
+    """
+    check_suffix(field, file.name)
+    if file.suffix.lower() != ".parquet":
+        return list(dict.fromkeys(name for row in _read_json(file, field) for name in row))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, field, "parquet", str(error)) from None
+
+
 def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[RawRow]:
     """The rows of one file with these columns, of parquet a piece at a time: files of traces are larger than memory.
 

@@ -15,13 +15,14 @@ from rl_core.run_dir import SFT, RunDir
 from rl_core.tracking import run_url
 from rl_core.work import read_work
 
+OWN = ("report", "publish")  # parts that come of the report, or after it
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
 
 
 def collect(run: RunDir) -> RunFacts:
     """What the run's files say so far."""
     parts = {part.name: part for part in all_parts(run)}
-    missing = [_absence(part) for part in parts.values() if part.state != DONE and part.name != "report"]
+    missing = [_absence(part) for part in parts.values() if part.state != DONE and part.name not in OWN]
     stages: list[StageFacts] = []
     for index in range(len(run.config.stages)):
         first_step = stages[-1].first_step + stages[-1].steps_done if stages else 0
@@ -143,8 +144,9 @@ def _read_evaluation(name: str, file: Path, missing: list[str]) -> Evaluation | 
 
 
 def _links(run: RunDir) -> tuple[tuple[str, str], ...]:
-    url = run_url(run)
-    return (("Weights & Biases", url),) if url else ()
+    published = (read_json(run.published) or {}).get("url")
+    found = (("Weights & Biases", run_url(run)), ("published as", published))
+    return tuple((what, address) for what, address in found if address)
 
 
 def _work(record: Mapping[str, Any]) -> Work:

@@ -1,7 +1,7 @@
 """A stand-in for `python -m rl_core`: the same command line, files and exit codes, and nothing learnt.
 
 For tests of what stands around the stages. `stand_in.json` in the run directory changes what it does: for a stage's
-name, `exit` and `message` (how it ends instead of working), `times` (only so often), `seconds` (of one step).
+name, `exit` and `message` (how it ends instead of working) or `hang`, `times` (only so often), `seconds` (of one step).
 `calls.log` there gets one line for each piece of work that was really done.
 """
 
@@ -20,12 +20,14 @@ from rl_core.plan import (
     evaluation_part,
     hf_part,
     newest_checkpoint,
+    publish_part,
     reward_model_parts,
     training_part,
 )
 from rl_core.process_guard import guard_process
 from rl_core.progress import Progress
 from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.stacks import answer_with_stacks
 
 STEPS_OF_SFT = 2
 
@@ -36,21 +38,30 @@ def main() -> int:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--stage", type=lambda text: SFT if text == SFT else int(text))
-    options = parser.parse_args()
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_intermixed_args()
     guard_process()
+    answer_with_stacks()
     run = RunDir(options.run_dir, load_config(options.config))
     asked = (read(run.root / "stand_in.json") or {}).get(options.work, {})
     if "exit" in asked and count(run, f"{options.work} failed") < asked.get("times", 1_000_000):
         record(run, f"{options.work} failed")
         print(asked.get("message", "error: asked to"), file=sys.stderr)
         return int(asked["exit"])
+    if asked.get("hang") and count(run, f"{options.work} hangs") < asked.get("times", 1_000_000):
+        record(run, f"{options.work} hangs")
+        time.sleep(3600)
     if options.work in ("train", SFT):
+        if options.overrides:
+            record(run, f"train with {' '.join(options.overrides)}")
         train(run, SFT if options.work == SFT else options.stage, float(asked.get("seconds", 0.0)))
     elif options.work == "evaluate":
         evaluate(run, options.stage)
     elif options.work == "report":
         record(run, "report")
         run.report.write_text("# Report\n")
+    elif options.work == "publish":
+        publish(run)
     else:
         for part in reward_model_parts(run) if options.work == "warm-up" else []:
             fill(run, part.path, part.key, part.name, None)
@@ -108,6 +119,14 @@ def train(run: RunDir, index: StageIndex, step_seconds: float) -> None:
                 record(run, f"train {index} stopped")
                 sys.exit(143)
     write_json(stage.summary, {"status": "complete", "steps": steps})
+
+
+def publish(run: RunDir) -> None:
+    part, model = publish_part(run), hf_part(run, run.published_stage)
+    if part.state != DONE:
+        record(run, "publish")
+        noted = {"key": part.key, "model_digest": model.digest, "commit": "c0ffee", "url": "https://hub.example/model"}
+        write_json(run.published, noted)
 
 
 def evaluate(run: RunDir, index: StageIndex | None) -> None:
