@@ -5,15 +5,29 @@ Reads the configuration before anything heavy is imported, so that a mistake is 
 
 import argparse
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rl_core.config import load_config
+from rl_core.devices import devices_of
 from rl_core.environment import prepare_environment
-from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
+from rl_core.errors import (
+    EXIT_GUARD,
+    EXIT_INTERRUPTED,
+    EXIT_MISTAKE,
+    EXIT_OUT_OF_MEMORY,
+    GuardStop,
+    Interrupted,
+    MistakeError,
+)
+from rl_core.evaluation.command_line import add_options
+from rl_core.out_of_memory import is_out_of_memory
 from rl_core.process_guard import guard_process
 from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.stacks import answer_with_stacks
 from rl_core.work import recorded
 
 
@@ -21,15 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; the exit code is that of `rl_core.errors`."""
     options = _parser().parse_args(arguments)
     guard_process()
+    answer_with_stacks()
     prepare_environment()
     # torch's collectives and checkpoints warn of their own older names, and of being used without other ranks.
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
-        if options.do is _grade:
-            _grade(options)
-        else:
-            _run_stage(_opened_run(options), options)
+        with _devices(options):
+            if options.alone(options):
+                options.do_alone(options)
+            else:
+                _run_stage(_opened_run(options), options)
     except MistakeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -40,7 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return interruption.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        print(f"out of memory: {error}", file=sys.stderr)
+        return EXIT_OUT_OF_MEMORY
     return 0
+
+
+def _devices(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """The machine's devices for this stage alone, where it computes on them."""
+    name = getattr(options, "stage_name", None)
+    return devices_of(f"{name} of {options.run_dir}") if name in ON_DEVICES else nullcontext()
 
 
 def _opened_run(options: argparse.Namespace) -> RunDir:
@@ -70,15 +98,19 @@ def _grade(options: argparse.Namespace) -> None:
 
 def _download(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.download import download_sources
+    from rl_core.evaluation.problems import take_benchmarks
     from rl_core.rollout.choose import choose_engine
 
     choose_engine(run.config.rollout)  # the first part of a run: a sampler that is missing is told here
     download_sources(run)
+    take_benchmarks(run)
 
 
 def _prepare(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.prepare import prepare_data
+    from rl_core.evaluation.problems import take_benchmarks
 
+    take_benchmarks(run)
     prepare_data(run)
 
 
@@ -134,6 +166,24 @@ def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
     evaluate_model(run, options.stage)
 
 
+def _evaluate_folder(options: argparse.Namespace) -> None:
+    from rl_core.evaluation.command import evaluate_folder
+
+    evaluate_folder(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rl_core.evaluation.compare_command import compare_results
+
+    compare_results(options.before, options.after, as_json=options.json)
+
+
+def _publish(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.publishing.publish import publish_model
+
+    publish_model(run)
+
+
 def _report(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.report import write_report
 
@@ -141,7 +191,7 @@ def _report(run: RunDir, _: argparse.Namespace) -> None:
 
 
 STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
-    "download": (_download, "fetch the data sets, and record which revision"),
+    "download": (_download, "fetch the data sets and benchmarks, and record which revision"),
     "prepare": (_prepare, "turn them into parquet; downloads first where that is not done"),
     "warm-up": (_warm_up, "make, or fetch, the model that the first stage starts from, and a reward model"),
     "sft": (_sft, "fine-tune the base model on given answers, where the recipe has `sft`"),
@@ -152,9 +202,15 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     ),
     "train": (_train, "train one stage (--stage N); continues from its last checkpoint"),
     "convert": (_convert, "convert a stage's last checkpoint (--stage N, or sft) to Hugging Face format, verified"),
-    "evaluate": (_evaluate, "evaluate a stage's model (--stage N, or sft), or the base model"),
+    "evaluate": (
+        _evaluate,
+        "evaluate a stage's model (--stage N, or sft), or the base model; or any model (--model-dir DIR)",
+    ),
     "report": (_report, "write report.md, report.html and the pictures"),
+    "publish": (_publish, "upload the model and its card to a hub, where the recipe has `publish`"),
 }
+
+ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
 
 # What is made of a run, in the words of the plan; the time of these is recorded.
 PARTS = {
@@ -190,10 +246,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
         command.add_argument("--stage", type=_stage_index, help="stage of the recipe, counted from 0; or sft")
         command.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.0.steps=100")
+        command.set_defaults(do=do, alone=lambda options: False)
         if name == "convert":
             _add_folder_options(command)
-        command.set_defaults(do=do, stage_name=name)
+        elif name == "evaluate":
+            add_options(command)
+            command.set_defaults(
+                alone=lambda options: options.model_dir or options.data_name, do_alone=_evaluate_folder
+            )
+        command.set_defaults(stage_name=name)
     _add_grade(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -203,7 +266,16 @@ def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     asked = command.add_mutually_exclusive_group(required=True)
     asked.add_argument("--gold", help="the right answer to the response on standard input")
     asked.add_argument("--jsonl", type=Path, help="a file with `response` and `gold` in each line, as JSON")
-    command.set_defaults(do=_grade)
+    command.set_defaults(alone=lambda options: True, do_alone=_grade)
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "two evaluations side by side, paired over problems, and what it would take to tell them apart"
+    command = commands.add_parser("compare", help=caption, description=caption)
+    command.add_argument("before", type=Path, help="results of the first model: a JSON file, or its folder of them")
+    command.add_argument("after", type=Path, help="results of the second")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(alone=lambda options: True, do_alone=_compare)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@
       config.yaml  config.digest         the resolved recipe and the digest that identifies it
       sources/                           what was downloaded, from where, at which commit; manifest.json
       data/{train,test,probe}.parquet    manifest.json
+      benchmarks/<name>/                 problems of a benchmark that is not the run's own; manifest.json
       base/                              the first policy as a Hugging Face folder; manifest.json
       reward_model/                      the learned reward model, of a hub or of this run; manifest.json
       sft/                               the fine-tuned first policy, where the recipe has `sft`; files as of a stage
@@ -20,12 +21,13 @@
       tracking.json                      the id and the page of the run on Weights & Biases
       work/                              what each process took: when, how long, on what hardware
       report.md  report.html  *.png
+      published.json                     where its model was published
 
 Each part has a key: the digest of every setting that decides its content and of the key of what it is made from. A
 part that stands under another key was made by another recipe, and is never continued or overwritten in silence.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +35,7 @@ from rl_core.config import RecipeConfig
 from rl_core.config.models import LoraConfig
 from rl_core.config.recipe import BEFORE_THE_STAGES
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmarks import BENCHMARKS, benchmark_name
 from rl_core.manifest import digest_of, read_manifest
 
 # Raise when a change of the code changes what a part contains, so that finished parts are made again.
@@ -47,6 +50,7 @@ PART_VERSION = {
     "stage": 2,
     "hf": 1,
     "evaluation": 1,
+    "benchmark": 1,
 }
 # Settings of `rollout` that lay the work out on devices.
 LAYOUT_OF_ROLLOUT: dict[str, Any] = {
@@ -98,6 +102,11 @@ class StageDir:
     def summary(self) -> Path:
         return self.root / "summary.json"
 
+    @property
+    def memory(self) -> Path:
+        """Of a training whose memory ran out: with which micro-batches it did not."""
+        return self.root / "memory.json"
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -125,6 +134,10 @@ class RunDir:
     @property
     def base(self) -> Path:
         return self.root / "base"
+
+    def benchmark(self, benchmark: str) -> Path:
+        """The problems of a benchmark that is not of the run's own data."""
+        return self.root / "benchmarks" / benchmark_name(benchmark)
 
     @property
     def reward_model(self) -> Path:
@@ -186,21 +199,15 @@ class RunDir:
     def _goes_on(self) -> bool:
         return self.config.policy.lora is not None and self.config.policy.lora.start == "adapter"
 
-    def evaluation(self, model_digest: str) -> Path:
-        """The evaluation of one model, under the recipe's own protocol."""
-        name = f"{self.config.evaluation.benchmark}-{digest_of(self.protocol)}.json"
-        return self.root / "evaluations" / model_digest / name
+    def evaluation(self, model_digest: str, benchmark: str | None = None) -> Path:
+        """The evaluation of one model on one benchmark (None: the first), under the recipe's own protocol."""
+        folder = self.root / "evaluations" / model_digest
+        return folder / evaluation_name(benchmark or self.config.evaluation.benchmark, self.protocol)
 
     @property
     def protocol(self) -> dict[str, Any]:
         """How models are asked and marked: everything that an evaluation is named after, beside its benchmark."""
-        data = self.config.data
-        return {
-            "prompt_template": data.prompt_template,
-            "system_prompt": data.system_prompt,
-            "chat_template": data.chat_template,  # null: the model's own, which its digest covers
-            **self.config.evaluation.protocol.model_dump(mode="json"),
-        }
+        return self.config.evaluation.protocol.identity(self.config.data)
 
     @property
     def work(self) -> Path:
@@ -209,6 +216,17 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.root / "report.md"
+
+    @property
+    def published(self) -> Path:
+        return self.root / "published.json"
+
+    @property
+    def published_stage(self) -> int:
+        """The stage whose model is published, where one is."""
+        names = [stage.name for stage in self.config.stages]
+        named = self.config.publish.stage if self.config.publish else None
+        return len(names) - 1 if named is None else names.index(named)
 
     @property
     def config_digest(self) -> str:
@@ -228,6 +246,11 @@ class RunDir:
         pairs = self.config.pairs
         own_rows = [["pairs", pairs.first_row, pairs.num_rows]] if pairs else []
         return _key("data", data, self.config.seed, self.sources_key(), *own_rows)
+
+    def benchmark_key(self, benchmark: str) -> str:
+        known = BENCHMARKS.get(benchmark)
+        folder = self.config.evaluation.benchmark_folder
+        return _key("benchmark", benchmark, asdict(known) if known else None, folder, self.config.data.prompt_template)
 
     def base_key(self) -> str:
         policy = self.config.policy.model_dump(mode="json", exclude={"lora"})
@@ -286,6 +309,11 @@ class RunDir:
     def _embedded(self) -> Any:
         embedded = self.config.embedded
         return [embedded.model_dump(mode="json"), self.config.seed] if embedded else None
+
+
+def evaluation_name(benchmark: str, protocol: dict[str, Any]) -> str:
+    """The name of an evaluation's file in the folder of its model."""
+    return f"{benchmark_name(benchmark)}-{digest_of(protocol)}.json"
 
 
 def _key(part: str, *content: Any) -> str:

@@ -12,49 +12,57 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rl_core.masking import without_secrets
 from rl_core.process_guard import guarded, guarded_environment
-from rl_core.progress import FORMAT_VARIABLE, Update
+from rl_core.progress import BEAT, FORMAT_VARIABLE, Update
 from rl_core.run_dir import RunDir, StageIndex
 from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes
 from tasks.publishing import StageJournal
+from tasks.silence import Silence
+from tasks.slots import device_slot
 
 COMMAND_VARIABLE = "RL_CORE_COMMAND"  # what stands before a stage's name, where it is not this Python's `-m rl_core`
 STOP_SECONDS = 25.0  # for a stage to end by itself; Prefect's worker allows 30 before it kills
 LAST_LINES = 30
 
 
-def run_stage(run: RunDir, name: str, stage: str, index: StageIndex | None = None) -> None:
+def run_stage(
+    run: RunDir, name: str, stage: str, index: StageIndex | None = None, overrides: Sequence[str] = ()
+) -> None:
     """Run `python -m rl_core <stage>` on the run until it ends.
 
     Args:
         name: of the part that is made: "train 8k".
         stage: as on the command line of `rl_core`.
         index: stage of the recipe, for the stages that want one.
+        overrides: `key=value`, of settings that decide nothing of what the stage makes.
 
     Raises:
         MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
+        StageHung: it said nothing for `guard.max_silent_seconds`.
     """
     log = log_file(run, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file, Display(name) as display:
+    with device_slot(stage), log.open("a", encoding="utf-8") as file, Display(name) as display:
         output = _Output(file, StageJournal(run, name), display.show)
-        process = _start(_command(run, stage, index))
-        with Pipes(process, output.take) as pipes:
+        process = _start([*_command(run, stage, index), *overrides])
+        silence = Silence(name, run.config.guard.max_silent_seconds, log)
+        with Pipes(process, lambda line, is_error: output.take(silence.broken_by(line), is_error)) as pipes:
             try:
-                exit_code = pipes.pump()
+                while (exit_code := pipes.pump(silence.seconds_left())) is None:
+                    silence.end_if_too_long(process.pid, pipes)
             except BaseException:
                 output.stopping = True
                 say(f"{name}: stopping, which may take {STOP_SECONDS:.0f} s: what it can save, it saves")
                 stop_group(process, pipes)
                 raise
         if exit_code != 0:
-            assert exit_code is not None, "pumped until it ended"
             raise failure(name, exit_code, output.last_words(), log)
 
 
@@ -111,6 +119,9 @@ class _Output:
 
     def take(self, line: str, is_error: bool) -> None:
         """Write a line to the log, and pass it on."""
+        if line == BEAT:
+            return
+        line = without_secrets(line)
         update = Update.parse(line)
         text = line if update is None else update.line()
         self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")

@@ -17,6 +17,7 @@ from rl_core.config import RecipeConfig
 from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.data.parquet import load_problems
 from rl_core.errors import MistakeError
+from rl_core.evaluation.prompts import RECORD, prompt_record
 from rl_core.manifest import publishing, read_json, write_json
 from rl_core.models.load import DTYPES
 from rl_core.models.lora import A, write_adapter
@@ -55,7 +56,7 @@ def convert_stage(run: RunDir, index: StageIndex) -> None:
     manifest = finished_part(stage.hf, run.hf_key(index))
     if manifest is None:
         policy = stage.root / summary["checkpoint"] / "policy"
-        with publishing(stage.hf, key=run.hf_key(index)) as folder:
+        with publishing(stage.hf, key=run.hf_key(index), **{RECORD: prompt_record(run.config.data)}) as folder:
             verified = _convert_policy(run, index, policy, folder)
             verified["tokenizer_texts"] = verify_tokenizer(folder, _texts(run))
             write_json(folder / "verification.json", verified)

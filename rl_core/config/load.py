@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from rl_core.config.recipe import RecipeConfig
+from rl_core.config.section import Section
 from rl_core.errors import MistakeError
 
+Settings = TypeVar("Settings", bound=Section)
 EMBEDDED_PRESET = Path(__file__).resolve().parents[2] / "configs" / "embedded.yaml"
+
+GIVEN_BY_NAME = {"protocol": "base"}  # groups of settings that may be written as a name: the field it stands for
 
 
 def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> RecipeConfig:
@@ -29,12 +33,17 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Reci
 
 def check_config(values: Any, *, origin: str) -> RecipeConfig:
     """`values` as a recipe, or a MistakeError with one line for each field that is wrong."""
+    return checked(RecipeConfig, values, origin=f"{origin} is not a valid recipe")
+
+
+def checked(section: type[Settings], values: Any, *, origin: str) -> Settings:
+    """`values` as the settings of a section, or a MistakeError with one line for each field that is wrong."""
     try:
-        return RecipeConfig.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
         problems = [dict(problem) for problem in error.errors(include_url=False)]
         lines = [f"  {_describe(problem)}" for problem in problems if not _repeats(problem, problems)]
-        raise MistakeError("\n".join([f"{origin} is not a valid recipe:", *lines])) from None
+        raise MistakeError("\n".join([f"{origin}:", *lines])) from None
 
 
 def dump_config(config: RecipeConfig) -> str:
@@ -85,6 +94,8 @@ def _descend(node: Any, key: str, override: str) -> Any:
     if isinstance(node, dict):
         if node.get(key) is None:
             node[key] = {}
+        elif key in GIVEN_BY_NAME and isinstance(node[key], str):
+            node[key] = {GIVEN_BY_NAME[key]: node[key]}
         return node[key]
     raise MistakeError(f"override {override!r}: {key} is inside a value that holds no fields")
 

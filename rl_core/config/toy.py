@@ -11,6 +11,7 @@ from rl_core.config.models import LoraConfig
 from rl_core.config.recipe import RecipeConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.config.stage import StageConfig
+from rl_core.evaluation.benchmarks import OF_THE_RUN
 
 LONGEST_RESPONSE = 96  # fits every solution of the embedded task; two thirds fit nine in ten, a third six in ten
 SHORTEST_RESPONSE = 16
@@ -25,7 +26,7 @@ EVALUATED_RESPONSES = 2048  # of one model
 PROBE_PROBLEMS = VALIDATION_PROBLEMS = 64
 VALIDATION_SAMPLES, PROTOCOL_SAMPLES = 2, 16
 POLICY_RATE, ADAPTER_RATE, CRITIC_RATE = 1e-4, 1e-3, 1e-3  # at which models of this size learn within such few steps
-SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 30, 32, 64  # of the fine-tuning: it must leave stages something to learn
+SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 16, 32, 64  # of the fine-tuning: it must leave stages something to learn
 PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 400, 4, 2
 LORA_RANK = 64  # half of the model's width
 LAYERS = frozenset("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())  # of the embedded model
@@ -180,6 +181,10 @@ def evaluation(config: RecipeConfig) -> dict[str, Any]:
     """The same protocol within the toy model's context."""
     values = config.evaluation.model_dump(mode="json")
     values["protocol"]["num_samples"] = _protocol_samples(config)
+    values |= {"benchmark_folder": None, "further_benchmarks": []}
+    if values["benchmark"] not in OF_THE_RUN:
+        values["benchmark"] = "test"
+    values["protocol"] |= {"prompt_template": None, "system_prompt": None}
     if not is_toy(config):
         tokens = round(config.evaluation.protocol.max_new_tokens * _share(config))
         values["protocol"]["max_new_tokens"] = min(LONGEST_EVALUATION, max(SHORTEST_RESPONSE, tokens))

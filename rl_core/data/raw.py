@@ -4,7 +4,7 @@ pyarrow is imported where a parquet file is read: a worker that only starts runs
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,24 @@ def read_rows(file: Path, field: str, dataset: DatasetConfig) -> list[RawRow]:
     return [RawRow(file.name, number, row) for number, row in enumerate(values)]
 
 
+def column_names(file: Path, field: str) -> list[str]:
+    """The columns of a file, in the order in which they are first met.
+
+    Raises:
+        MistakeError: the file cannot be read.
+    """
+    check_suffix(field, file.name)
+    if file.suffix.lower() != ".parquet":
+        return list(dict.fromkeys(name for row in _read_json(file, field) for name in row))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, field, "parquet", str(error)) from None
+
+
 def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[RawRow]:
     """The rows of one file with these columns, of parquet a piece at a time: files of traces are larger than memory.
 
@@ -63,19 +81,24 @@ def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[
         MistakeError: as `read_rows`.
     """
     check_suffix(field, file.name)
+    values: Iterable[dict[str, Any]]
     if file.suffix.lower() != ".parquet":
-        values = _read_json(file, field)
-        _check_columns(list(dict.fromkeys(name for row in values for name in row)), columns, file, field)
-        yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
-        return
-    number = 0
+        values = rows = _read_json(file, field)
+        _check_columns(list(dict.fromkeys(name for row in rows for name in row)), columns, file, field)
+    else:
+        values = _stream_parquet(file, field, columns)
+    yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
+
+
+def _stream_parquet(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             _check_columns(parquet.schema_arrow.names, columns, file, field)
             for batch in parquet.iter_batches(BATCH_ROWS, columns=sorted(set(columns.values()))):
-                for row in batch.to_pylist():
-                    yield RawRow(file.name, number, row)
-                    number += 1
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, field, "parquet", str(error)) from None
 
