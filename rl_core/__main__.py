@@ -84,12 +84,15 @@ def _train(run: RunDir, options: argparse.Namespace) -> None:
 
 
 def _convert(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.checkpoint.convert import convert_folder, convert_stage
+    from rl_core.checkpoint.convert import convert_checkpoint, convert_folder, convert_stage
 
-    if options.dcp_ckpt_path is None:
-        convert_stage(run, _stage(options))
-    elif options.hf_ckpt_path is None:
+    asked = options.dcp_ckpt_path is not None or options.step is not None
+    if asked and options.hf_ckpt_path is None:
         raise MistakeError("--hf-ckpt-path DIR is needed: where the converted model goes")
+    if not asked:
+        convert_stage(run, _stage(options))
+    elif options.step is not None:
+        convert_checkpoint(run, _stage(options), options.step, options.hf_ckpt_path)
     else:
         convert_folder(options.dcp_ckpt_path, options.hf_ckpt_path, base_model=options.base_model, config=run.config)
 
@@ -149,6 +152,7 @@ def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--step", type=int, help="of the stage: a checkpoint saved on the way, to --hf-ckpt-path")
     group = command.add_argument_group("a checkpoint that is not part of a run, of this trainer or another")
     group.add_argument("--dcp-ckpt-path", type=Path, help="the torch.distributed.checkpoint folder")
     group.add_argument("--hf-ckpt-path", type=Path, help="where the converted model goes; must not exist")

@@ -22,7 +22,7 @@ from rl_core.run_dir import RunDir
 from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes
-from tasks.publishing import StageJournal
+from tasks.publishing import StageJournal, artifact_key
 
 COMMAND_VARIABLE = "RL_CORE_COMMAND"  # what stands before a stage's name, where it is not this Python's `-m rl_core`
 STOP_SECONDS = 25.0  # for a stage to end by itself; Prefect's worker allows 30 before it kills
@@ -40,11 +40,26 @@ def run_stage(run: RunDir, name: str, stage: str, index: int | None = None) -> N
     Raises:
         MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
     """
-    log = log_file(run, name)
+    number = [] if index is None else ["--stage", str(index)]
+    arguments = [stage, "--config", str(run.config_file), "--run-dir", str(run.root), *number]
+    run_command(name, arguments, log=log_file(run, name), key=artifact_key(run, f"{name} progress"))
+
+
+def run_command(name: str, arguments: list[str], *, log: Path, key: str) -> None:
+    """Run `python -m rl_core` with these arguments until it ends.
+
+    Args:
+        name: of what is made.
+        log: the file that its output is added to.
+        key: of the artifact that shows its progress in Prefect.
+
+    Raises:
+        MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file, Display(name) as display:
-        output = _Output(file, StageJournal(run, name), display.show)
-        process = _start(_command(run, stage, index))
+        output = _Output(file, StageJournal(key), display.show)
+        process = _start([*_program(), *arguments])
         with Pipes(process, output.take) as pipes:
             try:
                 exit_code = pipes.pump()
@@ -75,11 +90,9 @@ def stop_group(process: "subprocess.Popen[bytes]", pipes: Pipes) -> None:
         process.wait()
 
 
-def _command(run: RunDir, stage: str, index: int | None) -> list[str]:
+def _program() -> list[str]:
     given = os.environ.get(COMMAND_VARIABLE)
-    program = shlex.split(given) if given else [sys.executable, "-m", "rl_core"]
-    number = [] if index is None else ["--stage", str(index)]
-    return [*program, stage, "--config", str(run.config_file), "--run-dir", str(run.root), *number]
+    return shlex.split(given) if given else [sys.executable, "-m", "rl_core"]
 
 
 def _start(command: list[str]) -> "subprocess.Popen[bytes]":

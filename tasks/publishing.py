@@ -25,8 +25,13 @@ LEVEL_WORDS = {"CRITICAL": logging.CRITICAL, "ERROR": logging.ERROR, "WARNING": 
 
 
 def artifact_key(run: RunDir, name: str) -> str:
-    """The same for every run of the same name, so that versions of an artifact line up; small letters and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{run.config.name} {name}".lower()).strip("-")
+    """The same for every run of the same name, so that versions of an artifact line up."""
+    return key_of(f"{run.config.name} {name}")
+
+
+def key_of(text: str) -> str:
+    """A text as the key of an artifact: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def publish_report(run: RunDir) -> None:
@@ -43,9 +48,9 @@ def publish_report(run: RunDir) -> None:
 class StageJournal:
     """One stage in Prefect: its lines in the task run's log, its progress there and as an artifact, thinned."""
 
-    def __init__(self, run: RunDir, name: str) -> None:
+    def __init__(self, key: str) -> None:
         self._logger = get_run_logger()
-        self._key = artifact_key(run, f"{name} progress")
+        self._key = key
         self._artifacts: dict[str, UUID] = {}
         self._due = _Throttle()
 

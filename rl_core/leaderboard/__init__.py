@@ -1,0 +1,77 @@
+"""The leaderboard of a folder of runs: leaderboard.parquet, .html, .md and .json, made from the evaluations there.
+
+`models` finds, `measured` reads, `board` compares and judges, `page` and `plots` tell, `table` keeps. No torch.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rl_core.config.reevaluation import ReevaluationConfig
+from rl_core.leaderboard.alarms import Alarm, write_alarms
+from rl_core.leaderboard.asked import asked_of
+from rl_core.leaderboard.board import Row, compared, judged
+from rl_core.leaderboard.files import BoardFiles
+from rl_core.leaderboard.measured import read_measured
+from rl_core.leaderboard.models import find_series
+from rl_core.leaderboard.page import behind, leaderboard_page, sentence
+from rl_core.leaderboard.table import read_verdicts, write_table
+from rl_core.manifest import write_text
+from rl_core.report.html import to_html
+from rl_core.report.markdown import to_markdown
+
+
+def write_leaderboard(runs: Path, config: ReevaluationConfig) -> Path:
+    """Write the leaderboard of what is evaluated so far, judging what was not judged before; the path of the page.
+
+    Raises:
+        MistakeError: there is no such folder, or the leaderboard there is cannot be read.
+    """
+    series, left_out = find_series(runs)
+    files, asked = BoardFiles(runs), {each.name: asked_of(config, each) for each in series}
+    known = read_verdicts(files.table)
+    rows = [row for each in series for row in compared(read_measured(each, left_out))]
+    rows = judged(
+        rows,
+        known,
+        ask=lambda row: asked[row.measured.series] == (row.measured.benchmark, row.measured.protocol_digest),
+        rate=config.alarm.max_false_alarm_rate,
+        now=datetime.now(UTC).replace(microsecond=0),
+    )
+    of_this_pass = frozenset(
+        row.measured.asked
+        for row in rows
+        if asked[row.measured.series] == (row.measured.benchmark, row.measured.protocol_digest)
+    )
+    page = leaderboard_page(rows, left_out, of_this_pass, config.alarm.max_false_alarm_rate)
+    write_table(files.table, rows, runs)
+    write_alarms(files.alarms, [_alarm(row, rows) for row in rows if row.verdict and row.verdict.is_regression])
+    write_text(files.markdown, to_markdown(page.blocks))
+    write_text(files.page, to_html(page.blocks, title=f"{runs.name}: leaderboard", pictures=page.pictures))
+    return files.page
+
+
+def _alarm(row: Row, rows: list[Row]) -> Alarm:
+    measured, verdict = row.measured, row.verdict
+    assert verdict is not None, "a regression was judged"
+    assert verdict.worse_than is not None, "a regression is worse than another"
+    last = max(
+        (
+            other.measured
+            for other in rows
+            if (other.measured.series, other.measured.asked) == (measured.series, measured.asked)
+        ),
+        key=lambda other: other.model.position,
+    )
+    return Alarm(
+        *row.key,
+        model=measured.model.name,
+        worse_than=verdict.worse_than,
+        pass_at_1=measured.pass_at_1.value,
+        difference=behind(row).difference,
+        adjusted_p_value=verdict.adjusted_p_value,
+        false_alarm_rate=verdict.false_alarm_rate,
+        num_judged=verdict.num_judged,
+        judged_at=verdict.judged_at.isoformat(timespec="seconds"),
+        newest=last is measured,
+        sentence=f"{measured.series}: {measured.model.name} {sentence(row)}",
+    )
