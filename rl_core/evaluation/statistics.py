@@ -177,7 +177,7 @@ def interval(values: Values, *, lowest: float, highest: float, seed: int) -> tup
         value = float(values[0])
         return value + unseen * (lowest - value), value + unseen * (highest - value)
     means = _resampled_means(values, np.random.default_rng(seed))
-    tail = NormalDist().cdf(-sqrt(count / (count - 1)) * _student_t(count - 1))
+    tail = NormalDist().cdf(-sqrt(count / (count - 1)) * student_t(count - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -191,7 +191,7 @@ def _resampled_means(values: Values, generator: np.random.Generator) -> Values:
     return np.concatenate(means)
 
 
-def _student_t(freedom: int) -> float:
+def student_t(freedom: int) -> float:
     """The 97.5 % quantile of Student's t. Source: Hill 1970, Cornish-Fisher form (Abramowitz and Stegun 26.7.5)."""
     if freedom == 1:
         return 12.706
