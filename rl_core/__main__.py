@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rl_core.config import load_config
+from rl_core.config import load_config, load_reevaluation
 from rl_core.environment import prepare_environment
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
 from rl_core.process_guard import guard_process
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
-        if options.do is _grade:
-            _grade(options)
+        if options.do in (_grade, _revisions, _leaderboard):
+            options.do(options)
         else:
             options.do(_opened_run(options), options)
     except MistakeError as mistake:
@@ -53,6 +53,18 @@ def _grade(options: argparse.Namespace) -> None:
     from rl_core.rewards.command import grade
 
     grade(options)
+
+
+def _revisions(options: argparse.Namespace) -> None:
+    from rl_core.leaderboard.hub import resolve_revisions
+
+    resolve_revisions(options.runs, load_reevaluation(options.config))
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    from rl_core.leaderboard.write import write_leaderboard
+
+    print(f"leaderboard: {write_leaderboard(options.runs, load_reevaluation(options.config))}")
 
 
 def _download(run: RunDir, _: argparse.Namespace) -> None:
@@ -139,7 +151,19 @@ def _parser() -> argparse.ArgumentParser:
             _add_folder_options(command)
         command.set_defaults(do=do)
     _add_grade(commands)
+    _add_reevaluation(commands)
     return parser
+
+
+def _add_reevaluation(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, do, caption in (
+        ("revisions", _revisions, "look up which commits the named revisions of hub models stand for"),
+        ("leaderboard", _leaderboard, "compare and judge what was evaluated under a folder of runs, and write it"),
+    ):
+        command = commands.add_parser(name, help=caption, description=f"{caption}; a part of flows.reevaluate")
+        command.add_argument("--config", type=Path, help="settings of the re-evaluation (default: those shipped)")
+        command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+        command.set_defaults(do=do)
 
 
 def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

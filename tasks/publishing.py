@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -16,6 +17,7 @@ from prefect.artifacts import (
 )
 from prefect.logging import get_run_logger
 
+from rl_core.leaderboard.files import BoardFiles
 from rl_core.progress import Update
 from rl_core.run_dir import RunDir
 from tasks.results import results_table
@@ -40,9 +42,20 @@ def publish_report(run: RunDir) -> None:
     report = run.report.read_text(encoding="utf-8")
     create_markdown_artifact(report, key=artifact_key(run, "report"), description=f"Report of {run.root}")
     for picture in sorted(run.report.parent.glob("*.png")):
-        data = base64.b64encode(picture.read_bytes()).decode()
-        key = artifact_key(run, picture.stem)
-        create_image_artifact(f"data:image/png;base64,{data}", key=key, description=f"{picture.stem} of {run.root}")
+        _show_picture(picture, artifact_key(run, picture.stem), f"{picture.stem} of {run.root}")
+
+
+def publish_leaderboard(files: BoardFiles) -> None:
+    """The leaderboard and its pictures as artifacts of the task run that calls."""
+    text, name = files.markdown.read_text(encoding="utf-8"), files.runs.name
+    create_markdown_artifact(text, key=key_of(f"leaderboard {name}"), description=f"Leaderboard of {files.runs}")
+    for picture in files.pictures():
+        _show_picture(picture, key_of(f"{name} {picture.stem}"), f"{picture.stem} of {files.runs}")
+
+
+def _show_picture(picture: Path, key: str, description: str) -> None:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    create_image_artifact(f"data:image/png;base64,{data}", key=key, description=description)
 
 
 class StageJournal:

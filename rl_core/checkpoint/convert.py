@@ -64,7 +64,7 @@ def convert_stage(run: RunDir, index: int) -> None:
 
 
 def convert_checkpoint(run: RunDir, index: int, step: int, target: Path) -> None:
-    """Convert a checkpoint that stage `index` saved on the way, into a folder of its own; return at once when it is done.
+    """Convert a checkpoint that stage `index` saved on the way, into a folder of its own; at once when it is there.
 
     The files are those that `convert_stage` would make of it, so that they have the digest of a model of the run.
 

@@ -4,9 +4,10 @@ from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.data import DatasetConfig
 from rl_core.config.embedded import EmbeddedConfig
 from rl_core.config.evaluation import EvaluationConfig, ProtocolConfig
-from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config
+from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config, load_reevaluation
 from rl_core.config.models import OptimizerConfig
 from rl_core.config.recipe import RecipeConfig
+from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.stage import StageConfig
 
@@ -19,9 +20,11 @@ __all__ = [
     "OptimizerConfig",
     "ProtocolConfig",
     "RecipeConfig",
+    "ReevaluationConfig",
     "RolloutConfig",
     "StageConfig",
     "check_config",
     "dump_config",
     "load_config",
+    "load_reevaluation",
 ]

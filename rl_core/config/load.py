@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from rl_core.config.recipe import RecipeConfig
+from rl_core.config.reevaluation import ReevaluationConfig
+from rl_core.config.section import Section
 from rl_core.errors import MistakeError
 
-EMBEDDED_PRESET = Path(__file__).resolve().parents[2] / "configs" / "embedded.yaml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+EMBEDDED_PRESET = CONFIGS / "embedded.yaml"
+REEVALUATION_PRESET = CONFIGS / "reevaluate.yaml"
+Settings = TypeVar("Settings", bound=Section)
 
 
 def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> RecipeConfig:
@@ -21,24 +26,39 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Reci
             refused by the schema; the message gives the dotted field, the value and what is allowed.
     """
     file = file or EMBEDDED_PRESET
+    return check_config(read_settings(file, overrides), origin=str(file))
+
+
+def load_reevaluation(file: Path | None = None, overrides: Sequence[str] = ()) -> ReevaluationConfig:
+    """The settings of a re-evaluation, as `load_config` reads a recipe; the default is the file that is shipped."""
+    file = file or REEVALUATION_PRESET
+    return _checked(ReevaluationConfig, read_settings(file, overrides), f"{file} is not a valid re-evaluation")
+
+
+def read_settings(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a YAML file says, with overrides applied; not yet checked."""
     values = _read_yaml(file)
     for override in overrides:
         apply_override(values, override)
-    return check_config(values, origin=str(file))
+    return values
 
 
 def check_config(values: Any, *, origin: str) -> RecipeConfig:
     """`values` as a recipe, or a MistakeError with one line for each field that is wrong."""
+    return _checked(RecipeConfig, values, f"{origin} is not a valid recipe")
+
+
+def _checked(kind: type[Settings], values: Any, refusal: str) -> Settings:
     try:
-        return RecipeConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problems = [dict(problem) for problem in error.errors(include_url=False)]
         lines = [f"  {_describe(problem)}" for problem in problems if not _repeats(problem, problems)]
-        raise MistakeError("\n".join([f"{origin} is not a valid recipe:", *lines])) from None
+        raise MistakeError("\n".join([f"{refusal}:", *lines])) from None
 
 
-def dump_config(config: RecipeConfig) -> str:
-    """The resolved recipe as YAML: every value explicit, in the schema's order."""
+def dump_config(config: Section) -> str:
+    """The resolved settings as YAML: every value explicit, in the schema's order."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -106,7 +126,7 @@ def _repeats(problem: dict[str, Any], problems: list[dict[str, Any]]) -> bool:
 
 
 def _describe(problem: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in problem["loc"]) or "the recipe"
+    field = ".".join(str(part) for part in problem["loc"]) or "the settings"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown key"

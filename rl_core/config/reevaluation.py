@@ -1,25 +1,31 @@
 """The settings of `flows.reevaluate`: which models, asked what and how, and when to raise an alarm."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rl_core.config.evaluation import ProtocolConfig
 from rl_core.config.section import Section
-
-OF_THE_RECIPE = "recipe"  # in place of a name: what each run's own recipe says
 
 
 class HubModelConfig(Section):
-    """A model on a hub, at one or several revisions that were made one after the other."""
+    """A model on a hub."""
+
+    model_name: str = Field(pattern=r"^[^/\s]+/[^/\s]+$", description="OWNER/NAME on the hub")
+    revision: str = Field("main", description="commit, tag or branch; a branch is looked at anew in each pass")
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
+
+
+class HubModelsConfig(Section):
+    """Revisions of a model on a hub that were made one after the other, and what they were made from."""
 
     model_name: str = Field(pattern=r"^[^/\s]+/[^/\s]+$", description="OWNER/NAME on the hub")
     revisions: tuple[str, ...] = Field(
-        ("main",),
-        min_length=1,
-        description="commits, tags or branches, the oldest first; a branch is asked where it is",
+        ("main",), min_length=1, description="the oldest first: commits, tags or branches, which are looked at anew"
     )
     hub: Literal["huggingface", "modelscope"] = "huggingface"
+    base: HubModelConfig | None = Field(None, description="the control that they are compared with; null: none")
 
 
 class AlarmConfig(Section):
@@ -39,13 +45,30 @@ class ReevaluationConfig(Section):
     """Which models are evaluated again, under what, and what happens when one is worse. A form in Prefect."""
 
     runs: Path = Field(Path("runs"), description="folder of runs, or a single run")
-    benchmark: str = Field(OF_THE_RECIPE, description="recipe: the one that each run's own recipe names")
-    protocol: str = Field(OF_THE_RECIPE, description="recipe: each run's own")
+    benchmark: str | None = Field(
+        None, description="as in a recipe's evaluation.benchmark; null: the one of each run's own recipe"
+    )
+    benchmark_folder: str | None = Field(None, description="as in a recipe's evaluation.benchmark_folder")
+    protocol: ProtocolConfig | None = Field(
+        None, description="as in a recipe's evaluation.protocol; null: that of each run's own recipe"
+    )
     checkpoints: Literal["all", "stages"] = Field(
         "all", description="stages: only what each stage ended with, not what it saved on the way"
     )
     keep_converted: bool = Field(
         False, description="keep the Hugging Face folder of a checkpoint that was converted to be evaluated"
     )
-    hub_models: tuple[HubModelConfig, ...] = Field((), description="evaluated beside the runs")
+    hub_models: tuple[HubModelsConfig, ...] = Field((), description="evaluated beside the runs")
     alarm: AlarmConfig = Field(default_factory=AlarmConfig)
+
+    @property
+    def title(self) -> str:
+        """What is asked, in a few words; names a flow run."""
+        protocol = "each run's protocol" if self.protocol is None else f"protocol {self.protocol.base or 'of its own'}"
+        return f"{self.benchmark or 'the benchmark of each run'}, {protocol}"
+
+    @model_validator(mode="after")
+    def _hub_models_are_asked_something(self) -> Self:
+        if self.hub_models and (self.benchmark is None or self.protocol is None):
+            raise ValueError("hub_models have no recipe of their own: say `benchmark` and `protocol`")
+        return self

@@ -26,6 +26,18 @@ class BoardFiles:
     def alarms(self) -> Path:
         return self.runs / "leaderboard.json"
 
+    def picture(self, name: str) -> Path:
+        return self.runs / f"{name}.png"
+
+    def pictures(self) -> list[Path]:
+        """Those that are there."""
+        return sorted(self.runs.glob("leaderboard-*.png"))
+
+    @property
+    def config(self) -> Path:
+        """The settings of the pass, for the processes that it starts."""
+        return self.logs / "config.yaml"
+
     @property
     def logs(self) -> Path:
-        return self.runs / "logs"
+        return self.runs / "logs" / "reevaluate"

@@ -44,7 +44,7 @@ class Measured:
 def read_measured(series: Series, left_out: list[str]) -> Iterator[Measured]:
     """Every evaluation of the models of a series, in their order; what cannot be read is added to `left_out`."""
     for model in series.models:
-        for file in series.evaluations(model):
+        for file in model.evaluations:
             try:
                 yield _parse(series.name, model, file, read_json(file))
             except (KeyError, TypeError, ValueError) as error:

@@ -6,12 +6,13 @@ where its evaluations are, in evaluations/<model digest>/model.json, so that the
 folder is gone, and still have their place in the series when the checkpoint itself is. Reads JSON and YAML alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rl_core.config import load_config
+from rl_core.config.reevaluation import HubModelConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, read_manifest, write_json
 from rl_core.plan import step_folders
@@ -32,14 +33,26 @@ class Model:
     stage: str  # its name; of a base model "base", of one on a hub the revision
     step: int  # of its stage
     position: int  # steps of training since the base model; of revisions on a hub their number in the list
-    folder: Path | None  # Hugging Face folder, or checkpoint that is converted first; None: not there any more
-    digests: tuple[str, ...]  # of its files; more than one where a checkpoint was converted to files that differ
+    folder: Path | None  # Hugging Face folder, or checkpoint that is converted first; None: on a hub, or removed
+    output: Path  # where its evaluations are kept, below its digest
+    results: tuple[Path, ...]  # folders of its evaluations; more than one where it was converted to files that differ
     source_digest: str = ""  # of the checkpoint, or the commit on the hub
+    hub: HubModelConfig | None = None  # of a model on a hub
 
     @property
     def name(self) -> str:
-        """As in the terminal, in Prefect and on the page: "base", "8k", "8k step 20"."""
+        """As in the terminal, in Prefect and on the page: "base", "8k", "8k step 20", a revision on a hub."""
         return f"{self.stage} step {self.step}" if self.kind == "checkpoint" else self.stage
+
+    @property
+    def evaluations(self) -> list[Path]:
+        """The results of every evaluation of it."""
+        return [file for folder in self.results for file in sorted(folder.glob("*.json")) if file.name != NOTE]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can be asked: its files are on this machine or on a hub, and were not removed."""
+        return self.folder is not None or self.hub is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +60,9 @@ class Series:
     """Models that come of each other, in the order in which they were made."""
 
     name: str
-    root: Path  # holds evaluations/
+    root: Path
     models: tuple[Model, ...]
     run: RunDir | None = None  # None: on a hub
-
-    def evaluations(self, model: Model) -> list[Path]:
-        """The results of every evaluation of a model."""
-        folders = [evaluation_folder(self.root, digest) for digest in model.digests]
-        return [file for folder in folders for file in sorted(folder.glob("*.json")) if file.name != NOTE]
-
-
-def evaluation_folder(root: Path, model_digest: str) -> Path:
-    """Where the evaluations of a model are kept, below the run's folder."""
-    return root / "evaluations" / model_digest
 
 
 def find_series(runs: Path) -> tuple[list[Series], list[str]]:
@@ -98,9 +101,9 @@ def series_of(run: RunDir) -> Series:
     return Series(run.root.name, run.root, tuple(models), run)
 
 
-def write_note(root: Path, model: Model, model_digest: str) -> None:
+def write_note(model: Model, model_digest: str) -> None:
     """Note which checkpoint a model was converted from, beside its evaluations."""
-    folder = evaluation_folder(root, model_digest)
+    folder = model.output / model_digest
     folder.mkdir(parents=True, exist_ok=True)
     note = {
         "model_digest": model_digest,
@@ -114,7 +117,7 @@ def write_note(root: Path, model: Model, model_digest: str) -> None:
 def _base(run: RunDir) -> Iterator[Model]:
     manifest = read_manifest(run.base)
     if manifest is not None:
-        yield Model("base", BASE, 0, 0, run.base, (manifest["digest"],))
+        yield Model("base", BASE, 0, 0, run.base, *_results(run, [manifest["digest"]]))
 
 
 def _ended(run: RunDir, index: int, start: int, summary: dict[str, Any], notes: Sequence[Note]) -> list[Model]:
@@ -125,8 +128,8 @@ def _ended(run: RunDir, index: int, start: int, summary: dict[str, Any], notes: 
         return []
     checkpoint = Path(summary.get("checkpoint") or files.checkpoint(stage.steps).name)
     step, source = _step(checkpoint), _digest(files.root / checkpoint)
-    others = [digest for digest in _noted(notes, stage.name, step, source) if digest != manifest["digest"]]
-    return [Model("stage", stage.name, step, start + step, files.hf, (manifest["digest"], *others), source)]
+    digests = dict.fromkeys([manifest["digest"], *_noted(notes, stage.name, step, source)])
+    return [Model("stage", stage.name, step, start + step, files.hf, *_results(run, digests), source)]
 
 
 def _checkpoints(run: RunDir, index: int, start: int, notes: Sequence[Note]) -> Iterator[Model]:
@@ -137,7 +140,13 @@ def _checkpoints(run: RunDir, index: int, start: int, notes: Sequence[Note]) -> 
         source = _digest(folders[step]) if step in folders else ""
         digests = _noted(notes, name, step, source)
         if source or digests:
-            yield Model("checkpoint", name, step, start + step, folders.get(step), digests, source)
+            yield Model("checkpoint", name, step, start + step, folders.get(step), *_results(run, digests), source)
+
+
+def _results(run: RunDir, digests: Iterable[str]) -> tuple[Path, tuple[Path, ...]]:
+    """Where the evaluations of models are kept, and the folders of those with these digests."""
+    output = run.root / "evaluations"
+    return output, tuple(output / digest for digest in digests)
 
 
 def _noted(notes: Sequence[Note], stage: str, step: int, source_digest: str) -> tuple[str, ...]:
