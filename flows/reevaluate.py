@@ -47,6 +47,8 @@ def reevaluate(config: ReevaluationConfig, runs: Path | None = None) -> Path:
         mark_told(files.alarms, emit_regressions(untold) if config.alarm.emit_event else untold)
         standing = [alarm for alarm in alarms if alarm.newest or not alarm.told]
         if standing and config.alarm.fail:
-            raise GuardStop("\n".join([f"{len(standing)} became worse:", *[f"  {alarm.sentence}" for alarm in standing]]))
+            raise GuardStop(
+                "\n".join([f"{len(standing)} became worse:", *[f"  {alarm.sentence}" for alarm in standing]])
+            )
         failures.raise_any()
         return files.page

@@ -52,6 +52,8 @@ def evaluate_model(files: BoardFiles, series: Series, model: Model, config: Reev
         raise StageFailed(f"{name}: its process ended well, but left no results in {model.output}")
     if model.kind == "checkpoint" and folder is not None and not config.keep_converted:
         shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
     pass_at_1 = read_json(result)["pass_at_1"]
     get_run_logger().info("pass@1 %(value).3f (95 %% from %(low).3f to %(high).3f)", pass_at_1)
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from rl_core.config.evaluation import ProtocolConfig
 from rl_core.config.section import Section
+from rl_core.evaluation.benchmarks import OF_THE_RUN, check_benchmark
 
 
 class HubModelConfig(Section):
@@ -61,6 +62,12 @@ class ReevaluationConfig(Section):
     hub_models: tuple[HubModelsConfig, ...] = Field((), description="evaluated beside the runs")
     alarm: AlarmConfig = Field(default_factory=AlarmConfig)
 
+    @model_validator(mode="after")
+    def _benchmark_is_known(self) -> Self:
+        if self.benchmark is not None:
+            check_benchmark(self.benchmark, "benchmark")
+        return self
+
     @property
     def title(self) -> str:
         """What is asked, in a few words; names a flow run."""
@@ -71,4 +78,6 @@ class ReevaluationConfig(Section):
     def _hub_models_are_asked_something(self) -> Self:
         if self.hub_models and (self.benchmark is None or self.protocol is None):
             raise ValueError("hub_models have no recipe of their own: say `benchmark` and `protocol`")
+        if self.hub_models and self.benchmark in OF_THE_RUN:
+            raise ValueError(f"benchmark is {self.benchmark!r}, data of a run, which hub_models have none of")
         return self

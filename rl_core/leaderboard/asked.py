@@ -26,7 +26,11 @@ def asked_of(series: Series, config: ReevaluationConfig) -> Asked:
 def benchmark_of(series: Series, config: ReevaluationConfig) -> str:
     """The benchmark as the command `evaluate` takes it: by name, or a file."""
     evaluation, _ = _evaluation(series, config)
-    return str(series.root / "data" / f"{evaluation.benchmark}.parquet") if evaluation.benchmark in OF_THE_RUN else evaluation.benchmark
+    return (
+        str(series.root / "data" / f"{evaluation.benchmark}.parquet")
+        if evaluation.benchmark in OF_THE_RUN
+        else evaluation.benchmark
+    )
 
 
 def results_name(series: Series, config: ReevaluationConfig) -> str:

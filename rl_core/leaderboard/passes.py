@@ -32,7 +32,9 @@ def open_pass(config: ReevaluationConfig, runs: Path | None = None) -> Iterator[
             write_text(files.config, dump_config(config))
             yield files
     except BlockingIOError:
-        raise MistakeError(f"--runs {files.runs}: another process re-evaluates it now: wait for it, or stop it") from None
+        raise MistakeError(
+            f"--runs {files.runs}: another process re-evaluates it now: wait for it, or stop it"
+        ) from None
 
 
 def all_series(runs: Path, config: ReevaluationConfig) -> tuple[list[Series], list[str]]:

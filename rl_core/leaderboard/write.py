@@ -12,8 +12,8 @@ from rl_core.leaderboard.asked import asked_of
 from rl_core.leaderboard.board import Row, compared, judged
 from rl_core.leaderboard.files import BoardFiles
 from rl_core.leaderboard.measured import read_measured
-from rl_core.leaderboard.passes import all_series
 from rl_core.leaderboard.page import Page, behind, leaderboard_page, sentence
+from rl_core.leaderboard.passes import all_series
 from rl_core.leaderboard.table import read_verdicts, write_table
 from rl_core.manifest import write_text
 from rl_core.report.html import to_html

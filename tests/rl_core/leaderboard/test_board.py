@@ -21,7 +21,7 @@ SIMULATIONS = 120
 
 def measured(position: int, right: Sequence[int], *, kind: str = "checkpoint", dataset: str = "d") -> Measured:
     """A model of a series `s` that solved problem p right[p] times of eight."""
-    model = Model("base" if kind == "base" else "checkpoint", kind, position, position, None, (f"m{position}",))
+    model = Model("base" if kind == "base" else "checkpoint", kind, position, position, None, Path("evaluations"), ())
     rows = [
         {"index": index, "problem": str(index), "num_correct": count, "num_scored": SAMPLES}
         for index, count in enumerate(right)

@@ -45,34 +45,34 @@ def test_the_digest_of_a_converted_checkpoint_is_found_again_and_outlives_the_ch
     run = new_run(tmp_path / "one")
     add_checkpoint(run, 0, 10)
     before = model(run, "8k step 10")
-    assert before.digests == ()
-    write_note(run.root, before, "c0ffee")
+    assert before.results == ()
+    write_note(before, "c0ffee")
     file = evaluate(run, "c0ffee", [1, 2])
-    assert series_of(run).evaluations(model(run, "8k step 10")) == [file]
+    assert model(run, "8k step 10").evaluations == [file]
 
     shutil.rmtree(run.stage(0).checkpoint(10))
     after = model(run, "8k step 10")
-    assert (after.digests, after.folder) == (("c0ffee",), None)
+    assert (after.evaluations, after.folder) == ([file], None)
 
 
 def test_a_checkpoint_trained_anew_is_another_model(tmp_path: Path) -> None:
     run = new_run(tmp_path / "one")
     add_checkpoint(run, 0, 10)
-    write_note(run.root, model(run, "8k step 10"), "c0ffee")
+    write_note(model(run, "8k step 10"), "c0ffee")
     shutil.rmtree(run.stage(0).checkpoint(10))
     (run.stage(0).checkpoint(10)).parent.mkdir(exist_ok=True)
     add_checkpoint(run, 1, 10)
     run.stage(1).checkpoint(10).rename(run.stage(0).checkpoint(10))
-    assert model(run, "8k step 10").digests == ()
+    assert model(run, "8k step 10").results == ()
 
 
 def test_a_model_evaluated_before_its_stage_ended_with_it_keeps_that_evaluation(tmp_path: Path) -> None:
     run = new_run(tmp_path / "one")
     add_checkpoint(run, 0, 30)
-    write_note(run.root, model(run, "8k step 30"), "c0ffee")
+    write_note(model(run, "8k step 30"), "c0ffee")
     end_stage(run, 0)
     assert names(series_of(run)) == ["base", "8k"]
-    assert model(run, "8k").digests[1:] == ("c0ffee",)
+    assert [folder.name for folder in model(run, "8k").results[1:]] == ["c0ffee"]
 
 
 def test_every_run_of_a_folder_is_found_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
