@@ -12,6 +12,7 @@ from pathlib import Path
 from rl_core.config import load_config, load_reevaluation
 from rl_core.environment import prepare_environment
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
+from rl_core.evaluation.command import add_options
 from rl_core.process_guard import guard_process
 from rl_core.run_dir import RunDir
 
@@ -25,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
-        if options.do in (_grade, _revisions, _leaderboard):
-            options.do(options)
+        if options.alone(options):
+            options.do_alone(options)
         else:
             options.do(_opened_run(options), options)
     except MistakeError as mistake:
@@ -69,15 +70,19 @@ def _leaderboard(options: argparse.Namespace) -> None:
 
 def _download(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.download import download_sources
+    from rl_core.evaluation.problems import take_benchmarks
     from rl_core.rollout.choose import choose_engine
 
     choose_engine(run.config.rollout)  # the first part of a run: a sampler that is missing is told here
     download_sources(run)
+    take_benchmarks(run)
 
 
 def _prepare(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.prepare import prepare_data
+    from rl_core.evaluation.problems import take_benchmarks
 
+    take_benchmarks(run)
     prepare_data(run)
 
 
@@ -115,6 +120,18 @@ def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
     evaluate_model(run, options.stage)
 
 
+def _evaluate_folder(options: argparse.Namespace) -> None:
+    from rl_core.evaluation.command import evaluate_folder
+
+    evaluate_folder(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rl_core.evaluation.compare_command import compare_results
+
+    compare_results(options.before, options.after, as_json=options.json)
+
+
 def _report(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.report import write_report
 
@@ -122,12 +139,12 @@ def _report(run: RunDir, _: argparse.Namespace) -> None:
 
 
 STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
-    "download": (_download, "fetch the data sets, and record which revision"),
+    "download": (_download, "fetch the data sets and benchmarks, and record which revision"),
     "prepare": (_prepare, "turn them into parquet; downloads first where that is not done"),
     "warm-up": (_warm_up, "make, or fetch, the model that the first stage starts from, and a reward model"),
     "train": (_train, "train one stage (--stage N); continues from its last checkpoint"),
     "convert": (_convert, "convert a stage's last checkpoint to Hugging Face format, verified"),
-    "evaluate": (_evaluate, "evaluate a stage's model (--stage N), or the base model"),
+    "evaluate": (_evaluate, "evaluate a stage's model (--stage N), or the base model; or any model (--model-dir DIR)"),
     "report": (_report, "write report.md, report.html and the pictures"),
 }
 
@@ -147,11 +164,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
         command.add_argument("--stage", type=int, help="stage of the recipe, counted from 0")
         command.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.0.steps=100")
+        command.set_defaults(do=do, alone=lambda options: False)
         if name == "convert":
             _add_folder_options(command)
-        command.set_defaults(do=do)
+        elif name == "evaluate":
+            add_options(command)
+            command.set_defaults(
+                alone=lambda options: options.model_dir or options.data_name, do_alone=_evaluate_folder
+            )
     _add_grade(commands)
     _add_reevaluation(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -163,7 +186,7 @@ def _add_reevaluation(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         command = commands.add_parser(name, help=caption, description=f"{caption}; a part of flows.reevaluate")
         command.add_argument("--config", type=Path, help="settings of the re-evaluation (default: those shipped)")
         command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
-        command.set_defaults(do=do)
+        command.set_defaults(alone=lambda options: True, do_alone=do)
 
 
 def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -172,7 +195,16 @@ def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     asked = command.add_mutually_exclusive_group(required=True)
     asked.add_argument("--gold", help="the right answer to the response on standard input")
     asked.add_argument("--jsonl", type=Path, help="a file with `response` and `gold` in each line, as JSON")
-    command.set_defaults(do=_grade)
+    command.set_defaults(alone=lambda options: True, do_alone=_grade)
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "two evaluations side by side, paired over problems, and what it would take to tell them apart"
+    command = commands.add_parser("compare", help=caption, description=caption)
+    command.add_argument("before", type=Path, help="results of the first model: a JSON file, or its folder of them")
+    command.add_argument("after", type=Path, help="results of the second")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(alone=lambda options: True, do_alone=_compare)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:

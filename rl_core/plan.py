@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.manifest import MANIFEST, digest_of, read_json, read_manifest
 from rl_core.models.reward_source import fetched_reward_model
 from rl_core.run_dir import PART_VERSION, RunDir
@@ -41,14 +42,24 @@ class Part:
 
 def all_parts(run: RunDir) -> list[Part]:
     """Every part of the run, in the order in which the recipe makes them."""
-    parts = [sources_part(run), data_part(run), *reward_model_parts(run), base_part(run), evaluation_part(run, None)]
+    parts = [sources_part(run), *benchmark_parts(run), data_part(run), *reward_model_parts(run), base_part(run)]
+    parts += evaluation_parts(run, None)
     for index in range(len(run.config.stages)):
-        parts += [training_part(run, index), hf_part(run, index), evaluation_part(run, index)]
+        parts += [training_part(run, index), hf_part(run, index), *evaluation_parts(run, index)]
     return [*parts, report_part(run, parts)]
 
 
 def sources_part(run: RunDir) -> Part:
     return _folder("download", run.sources, run.sources_key())
+
+
+def benchmark_parts(run: RunDir) -> list[Part]:
+    """The benchmarks that are not of the run's own data."""
+    others = [benchmark for benchmark in run.config.evaluation.benchmarks if benchmark not in OF_THE_RUN]
+    return [
+        _folder(f"benchmark {benchmark_name(benchmark)}", run.benchmark(benchmark), run.benchmark_key(benchmark))
+        for benchmark in others
+    ]
 
 
 def data_part(run: RunDir) -> Part:
@@ -86,15 +97,35 @@ def hf_part(run: RunDir, index: int) -> Part:
     return _folder(f"convert {run.config.stages[index].name}", run.stage(index).hf, run.hf_key(index))
 
 
-def evaluation_part(run: RunDir, index: int | None) -> Part:
-    """The evaluation of a stage's converted model, or of the base model (None)."""
+def evaluation_parts(run: RunDir, index: int | None) -> list[Part]:
+    """The evaluations of one model, the first benchmark's first."""
+    return [evaluation_part(run, index, benchmark) for benchmark in run.config.evaluation.benchmarks]
+
+
+def evaluations_part(run: RunDir, index: int | None) -> Part:
+    """All evaluations of one model as the one piece of work that makes them: done when each of them is."""
+    first, *further = evaluation_parts(run, index)
+    if not further:
+        return first
+    every = [first, *further]
+    state = DONE if all(part.state == DONE for part in every) else TO_DO
+    digest = digest_of([part.digest for part in every]) if state == DONE else ""
+    return Part(first.name, first.path, digest_of([part.key for part in every]), state, digest)
+
+
+def evaluation_part(run: RunDir, index: int | None, benchmark: str | None = None) -> Part:
+    """The evaluation of a stage's converted model, or of the base model (None), on a benchmark (None: the first)."""
     name = "evaluate base" if index is None else f"evaluate {run.config.stages[index].name}"
+    if benchmark not in (None, run.config.evaluation.benchmark):
+        name = f"{name} on {benchmark_name(benchmark)}"
+    benchmark = benchmark or run.config.evaluation.benchmark
     model = base_part(run) if index is None else hf_part(run, index)
-    protocol = run.evaluation("model").name
-    key = digest_of(["evaluation", PART_VERSION["evaluation"], protocol, model.key, run.data_key()])
+    protocol = run.evaluation("model", benchmark).name
+    problems = run.data_key() if benchmark in OF_THE_RUN else run.benchmark_key(benchmark)
+    key = digest_of(["evaluation", PART_VERSION["evaluation"], protocol, model.key, problems])
     if model.state != DONE:
         return Part(name, run.root / "evaluations", key, TO_DO)
-    path = run.evaluation(model.digest)
+    path = run.evaluation(model.digest, benchmark)
     results = read_json(path)
     if not isinstance(results, dict):
         return Part(name, path, key, TO_DO)

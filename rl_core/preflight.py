@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmarks import OF_THE_RUN
 from rl_core.manifest import read_json
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
@@ -29,6 +30,7 @@ def check_inputs(run: RunDir) -> None:
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
+    _check_benchmarks(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
@@ -58,6 +60,14 @@ def _check_data(config: RecipeConfig) -> None:
 
             for file in data_files(Path(dataset.path or "").expanduser(), f"data.{split}"):
                 read_rows(file, f"data.{split}", dataset)
+
+
+def _check_benchmarks(config: RecipeConfig) -> None:
+    from rl_core.evaluation.problems import check_local
+
+    for benchmark in config.evaluation.benchmarks:
+        if benchmark not in OF_THE_RUN:
+            check_local(benchmark, config.evaluation.benchmark_folder, "evaluation.benchmark")
 
 
 def _check_model(config: RecipeConfig) -> None:

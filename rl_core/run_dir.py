@@ -4,6 +4,7 @@
       config.yaml  config.digest         the resolved recipe and the digest that identifies it
       sources/                           what was downloaded, from where, at which commit; manifest.json
       data/{train,test,probe}.parquet    manifest.json
+      benchmarks/<name>/                 problems of a benchmark that is not the run's own; manifest.json
       base/                              the first policy as a Hugging Face folder; manifest.json
       reward_model/                      the learned reward model, where it is one of a hub; manifest.json
       stages/<n>-<name>/
@@ -20,16 +21,26 @@ Each part has a key: the digest of every setting that decides its content and of
 part that stands under another key was made by another recipe, and is never continued or overwritten in silence.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmarks import BENCHMARKS, benchmark_name
 from rl_core.manifest import digest_of, read_manifest
 
 # Raise when a change of the code changes what a part contains, so that finished parts are made again.
-PART_VERSION = {"sources": 1, "data": 2, "base": 2, "reward_model": 1, "stage": 2, "hf": 1, "evaluation": 1}
+PART_VERSION = {
+    "sources": 1,
+    "data": 2,
+    "base": 2,
+    "reward_model": 1,
+    "stage": 2,
+    "hf": 1,
+    "evaluation": 1,
+    "benchmark": 1,
+}
 # Settings of `rollout` that lay the work out on devices.
 LAYOUT_OF_ROLLOUT: dict[str, Any] = {
     "max_concurrent_sequences": True,
@@ -102,6 +113,10 @@ class RunDir:
     def base(self) -> Path:
         return self.root / "base"
 
+    def benchmark(self, benchmark: str) -> Path:
+        """The problems of a benchmark that is not of the run's own data."""
+        return self.root / "benchmarks" / benchmark_name(benchmark)
+
     @property
     def reward_model(self) -> Path:
         return self.root / "reward_model"
@@ -110,21 +125,15 @@ class RunDir:
         """Stage `index` (0 is the first); folders count from 1."""
         return StageDir(self.root / "stages" / f"{index + 1}-{self.config.stages[index].name}")
 
-    def evaluation(self, model_digest: str) -> Path:
-        """The evaluation of one model, under the recipe's own protocol."""
-        name = f"{self.config.evaluation.benchmark}-{digest_of(self.protocol)}.json"
-        return self.root / "evaluations" / model_digest / name
+    def evaluation(self, model_digest: str, benchmark: str | None = None) -> Path:
+        """The evaluation of one model on one benchmark (None: the first), under the recipe's own protocol."""
+        folder = self.root / "evaluations" / model_digest
+        return folder / evaluation_name(benchmark or self.config.evaluation.benchmark, self.protocol)
 
     @property
     def protocol(self) -> dict[str, Any]:
         """How models are asked and marked: everything that an evaluation is named after, beside its benchmark."""
-        data = self.config.data
-        return {
-            "prompt_template": data.prompt_template,
-            "system_prompt": data.system_prompt,
-            "chat_template": data.chat_template,  # null: the model's own, which its digest covers
-            **self.config.evaluation.protocol.model_dump(mode="json"),
-        }
+        return self.config.evaluation.protocol.identity(self.config.data)
 
     @property
     def report(self) -> Path:
@@ -143,6 +152,11 @@ class RunDir:
     def data_key(self) -> str:
         data = self.config.data.model_dump(mode="json", exclude={"chat_template"})  # which is in the base's tokenizer
         return _key("data", data, self.config.seed, self.sources_key())
+
+    def benchmark_key(self, benchmark: str) -> str:
+        known = BENCHMARKS.get(benchmark)
+        folder = self.config.evaluation.benchmark_folder
+        return _key("benchmark", benchmark, asdict(known) if known else None, folder, self.config.data.prompt_template)
 
     def base_key(self) -> str:
         policy = self.config.policy.model_dump(mode="json", exclude={"lora"})
@@ -172,6 +186,11 @@ class RunDir:
     def _embedded(self) -> Any:
         embedded = self.config.embedded
         return [embedded.model_dump(mode="json"), self.config.seed] if embedded else None
+
+
+def evaluation_name(benchmark: str, protocol: dict[str, Any]) -> str:
+    """The name of an evaluation's file in the folder of its model."""
+    return f"{benchmark_name(benchmark)}-{digest_of(protocol)}.json"
 
 
 def _key(part: str, *content: Any) -> str:

@@ -31,3 +31,9 @@ def modelscope() -> Iterator[ModelScope]:
     """ModelScope on loopback, empty."""
     with HubServer(ModelScope()) as server:
         yield server.hub
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this repository."""
+    return Path(__file__).resolve().parents[1]

@@ -17,6 +17,7 @@ from rl_core.config import RecipeConfig
 from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.data.parquet import load_problems
 from rl_core.errors import MistakeError
+from rl_core.evaluation.prompts import RECORD, prompt_record
 from rl_core.manifest import publishing, read_json, read_manifest, write_json
 from rl_core.models.load import DTYPES
 from rl_core.models.lora import A, write_adapter
@@ -84,7 +85,7 @@ def convert_checkpoint(run: RunDir, index: int, step: int, target: Path) -> None
 
 def _publish(run: RunDir, index: int, checkpoint: Path, target: Path) -> dict[str, Any]:
     """Convert a checkpoint of a stage into a folder of the run; what was verified."""
-    with publishing(target, key=run.hf_key(index)) as folder:
+    with publishing(target, key=run.hf_key(index), **{RECORD: prompt_record(run.config.data)}) as folder:
         verified = _convert_policy(run, index, checkpoint / "policy", folder)
         verified["tokenizer_texts"] = verify_tokenizer(folder, _texts(run))
         write_json(folder / "verification.json", verified)

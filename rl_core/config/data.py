@@ -47,11 +47,9 @@ class DatasetConfig(Section):
         return self
 
 
-class DataConfig(Section):
-    """Training problems, held-out problems, and how a problem becomes a prompt."""
+class PromptConfig(Section):
+    """How a problem becomes a prompt."""
 
-    train: DatasetConfig
-    test: DatasetConfig
     prompt_template: str = Field(
         "{problem} Let's think step by step and output the final answer within \\boxed{}.",
         description="the user's turn; {problem} stands for the problem, every other brace is literal",
@@ -62,15 +60,6 @@ class DataConfig(Section):
         description="Jinja that makes a prompt of the turns, or a file with it, which is read at once; null: the "
         "model's own",
     )
-    probe_problems: int = Field(
-        128, ge=1, description="training problems set aside as the fixed probe: measured, never trained on"
-    )
-
-    @model_validator(mode="after")
-    def _rows_are_held_out_of_train(self) -> Self:
-        if self.train.source == "held_out":
-            raise ValueError("train: source: held_out is for data.test, whose rows it draws out of data.train")
-        return self
 
     @field_validator("chat_template")
     @classmethod
@@ -87,8 +76,34 @@ class DataConfig(Section):
                 f"({reason})"
             ) from None
 
+    @field_validator("prompt_template")
+    @classmethod
+    def _template_holds_the_problem(cls, value: str) -> str:
+        return holding_the_problem(value)
+
+
+def holding_the_problem(template: str) -> str:
+    """A template as it is.
+
+    Raises:
+        ValueError: it does not hold the problem once.
+    """
+    if template.count(PROBLEM) != 1:
+        raise ValueError(f"must hold {PROBLEM} exactly once")
+    return template
+
+
+class DataConfig(PromptConfig):
+    """Training problems, held-out problems, and how a problem becomes a prompt."""
+
+    train: DatasetConfig
+    test: DatasetConfig
+    probe_problems: int = Field(
+        128, ge=1, description="training problems set aside as the fixed probe: measured, never trained on"
+    )
+
     @model_validator(mode="after")
-    def _template_holds_the_problem(self) -> Self:
-        if self.prompt_template.count(PROBLEM) != 1:
-            raise ValueError("prompt_template must hold {problem} exactly once")
+    def _rows_are_held_out_of_train(self) -> Self:
+        if self.train.source == "held_out":
+            raise ValueError("train: source: held_out is for data.test, whose rows it draws out of data.train")
         return self

@@ -17,6 +17,8 @@ EMBEDDED_PRESET = CONFIGS / "embedded.yaml"
 REEVALUATION_PRESET = CONFIGS / "reevaluate.yaml"
 Settings = TypeVar("Settings", bound=Section)
 
+GIVEN_BY_NAME = {"protocol": "base"}  # groups of settings that may be written as a name: the field it stands for
+
 
 def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> RecipeConfig:
     """The recipe in `file` (default: the embedded preset) with `key.path=value` overrides applied.
@@ -32,7 +34,7 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Reci
 def load_reevaluation(file: Path | None = None, overrides: Sequence[str] = ()) -> ReevaluationConfig:
     """The settings of a re-evaluation, as `load_config` reads a recipe; the default is the file that is shipped."""
     file = file or REEVALUATION_PRESET
-    return _checked(ReevaluationConfig, read_settings(file, overrides), f"{file} is not a valid re-evaluation")
+    return checked(ReevaluationConfig, read_settings(file, overrides), origin=f"{file} is not a valid re-evaluation")
 
 
 def read_settings(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -45,16 +47,17 @@ def read_settings(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 def check_config(values: Any, *, origin: str) -> RecipeConfig:
     """`values` as a recipe, or a MistakeError with one line for each field that is wrong."""
-    return _checked(RecipeConfig, values, f"{origin} is not a valid recipe")
+    return checked(RecipeConfig, values, origin=f"{origin} is not a valid recipe")
 
 
-def _checked(kind: type[Settings], values: Any, refusal: str) -> Settings:
+def checked(section: type[Settings], values: Any, *, origin: str) -> Settings:
+    """`values` as the settings of a section, or a MistakeError with one line for each field that is wrong."""
     try:
-        return kind.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
         problems = [dict(problem) for problem in error.errors(include_url=False)]
         lines = [f"  {_describe(problem)}" for problem in problems if not _repeats(problem, problems)]
-        raise MistakeError("\n".join([f"{refusal}:", *lines])) from None
+        raise MistakeError("\n".join([f"{origin}:", *lines])) from None
 
 
 def dump_config(config: Section) -> str:
@@ -105,6 +108,8 @@ def _descend(node: Any, key: str, override: str) -> Any:
     if isinstance(node, dict):
         if node.get(key) is None:
             node[key] = {}
+        elif key in GIVEN_BY_NAME and isinstance(node[key], str):
+            node[key] = {GIVEN_BY_NAME[key]: node[key]}
         return node[key]
     raise MistakeError(f"override {override!r}: {key} is inside a value that holds no fields")
 

@@ -48,6 +48,8 @@ REASONS = {
     "validation.": "for time",
     "evaluation.protocol.max_new_tokens": "in proportion to the limits",
     "evaluation.protocol.num_samples": "for time",
+    "evaluation.protocol.": "a toy token is a character of other text",
+    "evaluation.": "the toy task's own problems: nothing is downloaded",
     "tracking.": "a rehearsal is not uploaded",
     "stages.*.steps": "for time",
     "stages.*.": f"in proportion: {toy.LONGEST_RESPONSE} tokens for the longest stage; a step of a solution takes six",

@@ -11,6 +11,7 @@ from rl_core.config.models import LoraConfig
 from rl_core.config.recipe import RecipeConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.config.stage import StageConfig
+from rl_core.evaluation.benchmarks import OF_THE_RUN
 
 LONGEST_RESPONSE = 96  # fits every solution of the embedded task; two thirds fit nine in ten, a third six in ten
 SHORTEST_RESPONSE = 16
@@ -133,6 +134,10 @@ def evaluation(config: RecipeConfig) -> dict[str, Any]:
     """The same protocol within the toy model's context."""
     values = config.evaluation.model_dump(mode="json")
     values["protocol"]["num_samples"] = _protocol_samples(config)
+    values |= {"benchmark_folder": None, "further_benchmarks": []}
+    if values["benchmark"] not in OF_THE_RUN:
+        values["benchmark"] = "test"
+    values["protocol"] |= {"prompt_template": None, "system_prompt": None}
     if not is_toy(config):
         tokens = round(config.evaluation.protocol.max_new_tokens * _share(config))
         values["protocol"]["max_new_tokens"] = min(LONGEST_EVALUATION, max(SHORTEST_RESPONSE, tokens))

@@ -9,7 +9,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from rl_core.config.data import DataConfig
+from rl_core.config.data import PromptConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
 
@@ -17,7 +17,7 @@ EXAMPLE = "What is 17 + 25?"
 FIELD = "data.chat_template"
 
 
-def check_chat_template(text: str, data: DataConfig) -> None:
+def check_chat_template(text: str, data: PromptConfig) -> None:
     """Refuse a chat template of the recipe's own that is not Jinja, fails, or leaves out what was asked.
 
     Raises:
@@ -30,7 +30,7 @@ def check_chat_template(text: str, data: DataConfig) -> None:
     check_turns(lambda turns: template.render(messages=turns, add_generation_prompt=True), data, FIELD)
 
 
-def check_turns(render: Callable[[Sequence[dict[str, str]]], str], data: DataConfig, template: str) -> None:
+def check_turns(render: Callable[[Sequence[dict[str, str]]], str], data: PromptConfig, template: str) -> None:
     """Refuse a template that fails on the recipe's turns, or renders nothing of one of them.
 
     Args:

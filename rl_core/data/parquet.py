@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rl_core.config.data import DataConfig
+from rl_core.config.data import PromptConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.data.rows import Row
 from rl_core.errors import MistakeError
@@ -41,7 +41,7 @@ class PromptedProblem:
     messages: tuple[Message, ...]
 
 
-def write_problems(file: Path, rows: Sequence[Row], *, split: str, data_source: str, data: DataConfig) -> None:
+def write_problems(file: Path, rows: Sequence[Row], *, split: str, data_source: str, data: PromptConfig) -> None:
     """Write one split; equal rows give equal bytes."""
     records = [
         {
@@ -79,5 +79,8 @@ def load_problems(parquet: Path) -> list[PromptedProblem]:
 
 
 def dataset_digest(parquet: Path) -> str:
-    """Identifies what a split asks and expects: prompts and answers in their order, however the file is encoded."""
-    return digest_of([[problem.messages, problem.answer] for problem in load_problems(parquet)])
+    """Identifies what a split asks and expects: problems and answers in their order, however the file is encoded.
+
+    How a problem is put belongs to the protocol, so that one data set has one digest, whoever is asked.
+    """
+    return digest_of([[problem.problem, problem.answer] for problem in load_problems(parquet)])

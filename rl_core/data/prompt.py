@@ -1,10 +1,10 @@
 """How a problem becomes the prompt, and how a problem that already is one becomes a problem again."""
 
-from rl_core.config.data import PROBLEM, DataConfig
+from rl_core.config.data import PROBLEM, PromptConfig
 from rl_core.types import Message
 
 
-def prompt_messages(problem: str, data: DataConfig) -> list[Message]:
+def prompt_messages(problem: str, data: PromptConfig) -> list[Message]:
     """The chat that asks `problem`: the system's turn where the recipe has one, then the user's.
 
     Only `{problem}` is replaced, once; every other brace, in the template and in the problem, is literal.

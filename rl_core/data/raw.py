@@ -51,6 +51,21 @@ def read_rows(file: Path, field: str, dataset: DatasetConfig) -> list[RawRow]:
     return [RawRow(file.name, number, row) for number, row in enumerate(values)]
 
 
+def column_names(file: Path, field: str) -> list[str]:
+    """The columns of a file, in the order in which they are first met.
+
+    Raises:
+        MistakeError: the file cannot be read.
+    """
+    check_suffix(field, file.name)
+    if file.suffix.lower() != ".parquet":
+        return list(dict.fromkeys(name for row in _read_json(file, field) for name in row))
+    try:
+        return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, field, "parquet", str(error)) from None
+
+
 def _columns(dataset: DatasetConfig) -> dict[str, str]:
     """Column names by the setting that names them."""
     columns = {"problem_column": dataset.problem_column, "answer_column": dataset.answer_column}

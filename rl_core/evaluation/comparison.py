@@ -156,7 +156,7 @@ def _exact_test(correct_a: Values, scored_a: Values, correct_b: Values, scored_b
     lowest = 0
     for right_a, all_a, right_b, all_b in zip(correct_a, scored_a, correct_b, scored_b, strict=True):
         start, of_problem = _hypergeometric(int(right_a + right_b), int(all_a), int(all_b))
-        chances, lowest = np.convolve(chances, of_problem), lowest + start
+        chances, lowest = np.asarray(np.convolve(chances, of_problem), np.float64), lowest + start
     seen = int(correct_b.sum()) - lowest
     return min(1.0, float(chances[: seen + 1].sum())), min(1.0, float(chances[seen:].sum()))
 

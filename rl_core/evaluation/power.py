@@ -73,10 +73,13 @@ def problems_needed(spread: Spread, difference: float, num_samples: float) -> in
 
 
 def detectable_difference(spread: Spread, num_problems: int, num_samples: float) -> float | None:
-    """The smallest difference that these problems and samples show with `POWER`; None of a single problem."""
-    if num_problems < 2:
-        return None
+    """The smallest difference that these problems and samples show with `POWER`.
+
+    None of a single problem, and where nothing varied: then nothing is known of what another sample would do.
+    """
     variance = spread.between + (spread.within or 0.0) / num_samples
+    if num_problems < 2 or variance == 0:
+        return None
     return _quantiles(num_problems) * sqrt(variance / num_problems)
 
 

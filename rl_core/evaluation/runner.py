@@ -1,99 +1,203 @@
-"""Evaluates one model of a run under the recipe's protocol: samples, marks, counts, writes.
+"""Evaluates one model on one or more benchmarks under one protocol: samples, marks, counts, writes.
 
-evaluations/<model digest>/<benchmark>-<protocol digest>.json      the figures, one row per problem
-evaluations/<model digest>/<benchmark>-<protocol digest>.parquet   every sample
+<folder>/<model digest>/<benchmark>-<protocol digest>.json      the figures, one row per problem
+<folder>/<model digest>/<benchmark>-<protocol digest>.parquet   every sample
+
+A model of a run is evaluated into that run; one that belongs to none, by `rl_core.evaluation.command`.
 """
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from rl_core.config.data import PromptConfig
+from rl_core.config.evaluation import EvaluationConfig
+from rl_core.config.models import PolicyConfig
 from rl_core.config.rewards import RewardConfig
+from rl_core.config.rollout import RolloutConfig
 from rl_core.data.parquet import dataset_digest, load_problems
+from rl_core.data.prompt import prompt_messages
+from rl_core.data.rows import comparable
 from rl_core.errors import MistakeError
-from rl_core.evaluation.statistics import (
-    Estimate,
-    Outcome,
-    agreement_at_k,
-    estimate,
-    majority_answer,
-    majority_at_k,
-    pass_at_k,
-)
+from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
+from rl_core.evaluation.figures import figures
+from rl_core.evaluation.problems import PROBLEMS
+from rl_core.evaluation.prompts import prompt_facts, prompt_warning
 from rl_core.manifest import read_json, read_manifest, write_json
 from rl_core.progress import Progress
-from rl_core.rewards import Scorer, canonical
+from rl_core.rewards import Scorer
 from rl_core.rollout.choose import Choice, choose_engine
-from rl_core.rollout.collect import Collector, Limits, Rollout, response_metrics, tokenize_prompts
-from rl_core.rollout.engine import Sampling
+from rl_core.rollout.collect import Collector, Limits, Rollout, tokenize_prompts
+from rl_core.rollout.engine import RolloutEngine, Sampling
 from rl_core.rollout.start import start_engine
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import RunDir, finished_part
 from rl_core.training.records import write_rollouts
 from rl_core.training.summary import update_summary
+from rl_core.types import Problem
 from rl_core.world import World
 
 UNBOUNDED = 1 << 30  # context of a model that names none
-CORRECT = 1.0  # what a verifier gives a right answer
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an evaluation is done with: sections of a recipe."""
+
+    policy: PolicyConfig
+    rollout: RolloutConfig
+    evaluation: EvaluationConfig
+    prompt: PromptConfig  # how models are asked where the protocol does not say
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedModel:
+    """A model, as a Hugging Face folder."""
+
+    folder: Path
+    name: str  # what progress and results call it
+    digest: str
+    trained: PromptConfig | None  # the prompts that it was trained on; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One benchmark, and where its results go."""
+
+    benchmark: str  # its name
+    problems: Path  # its parquet file
+    source: Any  # where the problems came from, for the results
+    result: Path  # JSON
 
 
 def evaluate_model(run: RunDir, index: int | None) -> None:
-    """Evaluate the model of stage `index`, or the base model (None); return at once when it is done.
+    """Evaluate the model of stage `index`, or the base model (None), on every benchmark that is not done yet.
 
     Raises:
-        MistakeError: the model is not there yet, or the benchmark is not.
+        MistakeError: the model is not there yet, or a benchmark is not.
     """
     folder = run.base if index is None else run.stage(index).hf
     manifest = read_manifest(folder)
     if manifest is None:
         command = "warm-up" if index is None else f"convert --stage {index}"
         raise MistakeError(f"{folder} does not hold a model yet: run `python -m rl_core {command}` first")
-    result = run.evaluation(manifest["digest"])
-    benchmark = run.data / f"{run.config.evaluation.benchmark}.parquet"
-    digest = dataset_digest(benchmark)
-    known = read_json(result)
-    if known is not None and known["dataset_digest"] == digest:
-        print("already evaluated")
-    else:
-        name = "base" if index is None else run.config.stages[index].name
-        choice = choose_engine(run.config.rollout)
-        rollouts = _sample(run, folder, benchmark, f"evaluate {name}", choice)
-        result.parent.mkdir(parents=True, exist_ok=True)
-        write_rollouts(result.with_suffix(".parquet"), rollouts)
-        figures = _figures(run, rollouts, model_digest=manifest["digest"], dataset_digest=digest)
-        write_json(result, {**figures, "engine": {"name": choice.engine, "version": choice.version}})
+    config = run.config
+    name = "base" if index is None else config.stages[index].name
+    model = EvaluatedModel(folder, name, manifest["digest"], config.data)
+    works = [_work_of_run(run, benchmark, manifest["digest"]) for benchmark in config.evaluation.benchmarks]
+    evaluate(model, works, Settings(config.policy, config.rollout, config.evaluation, config.data))
     if index is not None:
-        update_summary(run, index, evaluation=str(result.relative_to(run.root)))
+        update_summary(run, index, evaluation=str(works[0].result.relative_to(run.root)))
 
 
-def _sample(run: RunDir, folder: Path, benchmark: Path, work: str, choice: Choice) -> list[Rollout]:
-    """Every response that the protocol asks for, marked."""
-    evaluation, world = run.config.evaluation, World.join()
-    protocol = evaluation.protocol
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    context = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None) or UNBOUNDED
-    problems, too_long = tokenize_prompts(load_problems(benchmark), tokenizer, context - 1)
-    if too_long:
-        raise MistakeError(f"{benchmark}: {too_long} prompts do not fit the model's context of {context} tokens")
-    longest = max(len(problem.prompt_ids) for problem in problems) + protocol.max_new_tokens
-    print(f"{work}: {choice}", flush=True)
+def _work_of_run(run: RunDir, benchmark: str, model_digest: str) -> Work:
+    name = benchmark_name(benchmark)
+    if benchmark in OF_THE_RUN:
+        problems = run.data / f"{benchmark}.parquet"
+        source: dict[str, Any] = {"source": {"source": "run", "split": benchmark}}
+    else:
+        folder = run.benchmark(benchmark)
+        manifest = finished_part(folder, run.benchmark_key(benchmark))
+        if manifest is None:
+            raise MistakeError(f"{folder} does not hold {name} yet: run `python -m rl_core prepare` first")
+        problems = folder / PROBLEMS
+        source = {**dataset_facts(manifest), "also_trained_on": also_in(run.data / "train.parquet", problems)}
+        if source["also_trained_on"]:
+            print(f"warning: {source['also_trained_on']} problems of {name} are among those that this run trains on")
+    return Work(name, problems, source, run.evaluation(model_digest, benchmark))
+
+
+def also_in(training: Path, problems: Path) -> int:
+    """How many problems of a benchmark are also in the training data."""
+    known = {comparable(problem.problem) for problem in load_problems(training)}
+    return sum(comparable(problem.problem) in known for problem in load_problems(problems))
+
+
+def dataset_facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What results say of a benchmark that was fetched."""
+    return {name: manifest[name] for name in ("source", "rows_read", "set_aside", "repaired")}
+
+
+def evaluate(model: EvaluatedModel, works: Sequence[Work], settings: Settings) -> None:
+    """Evaluate a model on every benchmark that is not done yet.
+
+    Raises:
+        MistakeError: a prompt does not fit the model's context, or the sampler cannot be started.
+    """
+    todo = [work for work in works if not is_done(work)]
+    if not todo:
+        print(f"{model.name}: already evaluated")
+        return
+    asked = settings.evaluation.protocol.asked_with(settings.prompt)
+    warning = prompt_warning(asked, model.trained)
+    if warning:
+        print(warning, flush=True)
+    tokenizer = AutoTokenizer.from_pretrained(model.folder)
+    context = getattr(AutoConfig.from_pretrained(model.folder), "max_position_embeddings", None) or UNBOUNDED
+    questions = [_questions(work, asked, tokenizer, context) for work in todo]
+    longest = max(len(problem.prompt_ids) for problems in questions for problem in problems)
+    limit = settings.evaluation.protocol.max_new_tokens
+    if longest + limit > context:
+        print(f"warning: the model's context of {context} tokens leaves less than {limit} tokens to some responses")
+    choice, world = choose_engine(settings.rollout), World.join()
+    print(f"evaluate {model.name}: {choice}", flush=True)
     engine = start_engine(
         choice,
-        folder,
-        run.config.policy,
-        run.config.rollout,
-        context_tokens=min(context, longest),
-        max_concurrent_sequences=evaluation.max_concurrent_sequences,
+        model.folder,
+        settings.policy,
+        settings.rollout,
+        context_tokens=min(context, longest + limit),
+        max_concurrent_sequences=settings.evaluation.max_concurrent_sequences,
         beside_learner=False,
         world=world,
     )
+    with closing(engine):
+        for work, problems in zip(todo, questions, strict=True):
+            rollouts = _sample(model, work, problems, engine, tokenizer, Limits(limit, context), settings, world)
+            if world.is_first:
+                _write(model, work, rollouts, settings, asked, choice)
+
+
+def is_done(work: Work) -> bool:
+    """Whether the results are there, and of the problems that the benchmark has now."""
+    known = read_json(work.result)
+    return known is not None and known["dataset_digest"] == dataset_digest(work.problems)
+
+
+def _questions(work: Work, asked: PromptConfig, tokenizer: PreTrainedTokenizerBase, context: int) -> list[Problem]:
+    """The problems as they are put to the model."""
+    problems = [
+        replace(problem, messages=tuple(prompt_messages(problem.problem, asked)))
+        for problem in load_problems(work.problems)
+    ]
+    questions, too_long = tokenize_prompts(problems, tokenizer, context - 1)
+    if too_long:
+        raise MistakeError(f"{work.benchmark}: {too_long} prompts do not fit the model's context of {context} tokens")
+    return questions
+
+
+def _sample(
+    model: EvaluatedModel,
+    work: Work,
+    problems: Sequence[Problem],
+    engine: RolloutEngine,
+    tokenizer: PreTrainedTokenizerBase,
+    limits: Limits,
+    settings: Settings,
+    world: World,
+) -> list[Rollout]:
+    """Every response that the protocol asks for, marked."""
+    protocol = settings.evaluation.protocol
     collector = Collector(engine, tokenizer, Scorer([RewardConfig(name=protocol.verifier)]), world)
-    with closing(engine), Progress(work, len(problems) * protocol.num_samples, "response") as progress:
+    several = len(settings.evaluation.benchmarks) > 1
+    title = f"evaluate {model.name}{f' on {work.benchmark}' if several else ''}"
+    with Progress(title, len(problems) * protocol.num_samples, "response") as progress:
         return collector.collect(
             problems,
-            Limits(protocol.max_new_tokens, context),
+            limits,
             Sampling(protocol.temperature, protocol.top_p),
             num_samples=protocol.num_samples,
             seed=(protocol.seed, "evaluation"),
@@ -101,59 +205,26 @@ def _sample(run: RunDir, folder: Path, benchmark: Path, work: str, choice: Choic
         ).rollouts
 
 
-def _figures(run: RunDir, rollouts: Sequence[Rollout], *, model_digest: str, dataset_digest: str) -> dict[str, Any]:
-    evaluation = run.config.evaluation
-    num_samples = evaluation.protocol.num_samples
-    by_problem = [rollouts[start : start + num_samples] for start in range(0, len(rollouts), num_samples)]
-    outcomes = [_outcome(samples) for samples in by_problem]
-    ks = [2**power for power in range(num_samples.bit_length()) if 2**power <= num_samples]
-    responses = response_metrics(rollouts)
-    return {
-        "model_digest": model_digest,
-        "benchmark": evaluation.benchmark,
-        "dataset_digest": dataset_digest,
-        "protocol": run.protocol,
-        "num_problems": len(by_problem),
-        "pass_at_1": _interval(estimate([pass_at_k(o.num_correct, o.num_scored, 1) for o in outcomes])),
-        "pass_at_k": {
-            k: _interval(estimate([pass_at_k(o.num_correct, o.num_scored, k) for o in outcomes])) for k in ks
-        },
-        "majority_at_k": {k: _interval(estimate([majority_at_k(o, k) for o in outcomes])) for k in ks},
-        "agreement_at_k": {k: _interval(estimate([agreement_at_k(o, k) for o in outcomes])) for k in ks},
-        **{name: responses[name] for name in RESPONSE_FIGURES},
-        "problems": [_row(samples, outcome) for samples, outcome in zip(by_problem, outcomes, strict=True)],
+def _write(
+    model: EvaluatedModel,
+    work: Work,
+    rollouts: Sequence[Rollout],
+    settings: Settings,
+    asked: PromptConfig,
+    choice: Choice,
+) -> None:
+    protocol = settings.evaluation.protocol
+    work.result.parent.mkdir(parents=True, exist_ok=True)
+    write_rollouts(work.result.with_suffix(".parquet"), rollouts)
+    facts = {
+        "model_digest": model.digest,
+        "model": model.name,
+        "benchmark": work.benchmark,
+        "dataset_digest": dataset_digest(work.problems),
+        "dataset": work.source,
+        "protocol": protocol.identity(settings.prompt),
+        "protocol_name": protocol.base,
+        "prompt": prompt_facts(asked, model.trained),
     }
-
-
-RESPONSE_FIGURES = (
-    "response_tokens_mean",
-    "response_tokens_max",
-    "truncated_fraction",
-    "no_answer_fraction",
-    "unscored_count",
-)
-
-
-def _outcome(samples: Sequence[Rollout]) -> Outcome:
-    scored = [sample for sample in samples if sample.score.reward is not None]
-    answers = tuple(None if sample.score.extracted is None else canonical(sample.score.extracted) for sample in scored)
-    return Outcome(answers, tuple(sample.score.reward == CORRECT for sample in scored))
-
-
-def _row(samples: Sequence[Rollout], outcome: Outcome) -> dict[str, Any]:
-    problem = samples[0].problem
-    return {
-        "index": problem.index,
-        "problem": problem.problem,
-        "answer": problem.answer,
-        "num_correct": outcome.num_correct,
-        "num_scored": outcome.num_scored,
-        "num_samples": len(samples),
-        "majority_answer": majority_answer(outcome.answers),
-        "response_tokens_mean": sum(len(sample.completion.token_ids) for sample in samples) / len(samples),
-        "truncated": sum(sample.truncated for sample in samples),
-    }
-
-
-def _interval(value: Estimate) -> dict[str, float | None]:
-    return {"value": value.value, "low": value.low, "high": value.high}
+    engine = {"name": choice.engine, "version": choice.version}
+    write_json(work.result, {**facts, **figures(rollouts, protocol.num_samples), "engine": engine})

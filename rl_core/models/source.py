@@ -65,7 +65,7 @@ class HubModel:
 
         self._repository = HubRepository("model", name, revision, field, revision_field)
         try:
-            self._commit = resolve_commit(self._repository, CONFIG)
+            self.commit = resolve_commit(self._repository, CONFIG)
         except HUB_ERRORS as error:
             raise explain(error, self._repository, _no_config(field, name, revision)) from error
 
@@ -79,7 +79,7 @@ class HubModel:
         try:
             found = snapshot_download(
                 repository.repo_id,
-                revision=self._commit,
+                revision=self.commit,
                 allow_patterns=list(DESCRIPTION),
                 ignore_patterns=["*/*"],
                 tqdm_class=SilentProgress,
@@ -88,7 +88,7 @@ class HubModel:
             no_config = _no_config(repository.repo_field, repository.repo_id, repository.revision)
             raise explain(error, repository, no_config) from error
         ModelFolder(Path(found), repository.repo_field).take_description(into)
-        origin = {"model_name": repository.repo_id, "revision": repository.revision, "commit": self._commit}
+        origin = {"model_name": repository.repo_id, "revision": repository.revision, "commit": self.commit}
         write_json(into / ORIGIN, origin)
 
     def take_weights(self, into: Path) -> None:
@@ -100,7 +100,7 @@ class HubModel:
         repository = self._repository
         for name in weight_files(into):
             try:
-                file = hf_hub_download(repository.repo_id, name, revision=self._commit, tqdm_class=ByteProgress)
+                file = hf_hub_download(repository.repo_id, name, revision=self.commit, tqdm_class=ByteProgress)
             except HUB_ERRORS as error:
                 no_weights = _no_weights(repository.repo_field, repository.repo_id, name)
                 raise explain(error, repository, no_weights) from error
@@ -116,6 +116,7 @@ class ModelScopeModel:
         cache = cache_folder("modelscope")
         self._field = field
         self._repository = ModelScopeRepository(name, revision, cache, field=field, revision_field=revision_field)
+        self.commit = self._repository.listing.commit
         self._files = {file.name: file for file in self._repository.listing.files}
         if CONFIG not in self._files:
             raise MistakeError(_no_config(field, name, revision))

@@ -151,7 +151,7 @@ def test_a_rule_that_is_broken_is_explained(sections: dict[str, Any], message: s
 @pytest.mark.parametrize("template", ["no place for it", "{problem} twice {problem}", "{ problem }"])
 def test_a_prompt_template_holds_the_problem_once(template: str) -> None:
     source = {"source": "embedded"}
-    with pytest.raises(MistakeError, match=r"data: prompt_template must hold \{problem\} exactly once"):
+    with pytest.raises(MistakeError, match=r"data.prompt_template: must hold \{problem\} exactly once"):
         check(data={"train": source, "test": source, "prompt_template": template})
 
 

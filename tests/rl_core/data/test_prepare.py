@@ -179,7 +179,7 @@ def test_the_probe_is_taken_out_of_training(make_run: Any, write_json: Any) -> N
     assert [problem.index for problem in probe] == list(range(10))
 
 
-def test_the_digest_of_a_data_set_is_of_its_prompts_and_answers(make_run: Any, write_json: Any) -> None:
+def test_the_digest_of_a_data_set_is_of_its_problems_and_answers(make_run: Any, write_json: Any) -> None:
     run = make_run(from_path(write_json("train.json", rows(3))))
     prepare_data(run)
     table = pq.read_table(run.data / "test.parquet")

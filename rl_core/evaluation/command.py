@@ -1,0 +1,116 @@
+"""`python -m rl_core evaluate --model-dir DIR --data-name NAME`: a model that belongs to no run."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from rl_core.cache import cache_folder
+from rl_core.config.data import PromptConfig
+from rl_core.config.models import PolicyConfig
+from rl_core.config.standalone import StandaloneConfig, standalone_config
+from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name, check_benchmark
+from rl_core.evaluation.problems import PROBLEMS, check_local, take_benchmark
+from rl_core.evaluation.prompts import trained_prompt
+from rl_core.evaluation.table import print_figures
+from rl_core.manifest import digest_of, publishing, read_json, read_manifest, sampled_digest
+from rl_core.models.source import ModelFolder, find_model
+from rl_core.run_dir import evaluation_name
+
+MODEL, DATA = "--model-dir", "--data-name"
+DEFAULT_OUTPUT = Path("evaluations")
+# Of the command line, by the setting of the protocol that each one is.
+OF_THE_PROTOCOL = {
+    "protocol": "base",
+    "max_new_tokens": "max_new_tokens",
+    "num_samples": "num_samples",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "verifier": "verifier",
+    "second_verifier": "second_verifier",
+}
+
+
+def evaluate_folder(options: argparse.Namespace) -> Path:
+    """Evaluate the model that the command line names, print the figures, and return the path of the results.
+
+    Raises:
+        MistakeError: something that was asked for is not there, or cannot be.
+        ConnectionError: a hub did not answer; trying again may help.
+    """
+    config = _settings(options)
+    evaluation, name = config.evaluation, benchmark_name(config.evaluation.benchmark)
+    if evaluation.benchmark in OF_THE_RUN:
+        raise MistakeError(
+            f"{DATA} is {evaluation.benchmark!r}, which is data of a run, and none is named: give the file "
+            f"(runs/<name>/data/{evaluation.benchmark}.parquet), or a benchmark by name"
+        )
+    check_local(evaluation.benchmark, evaluation.benchmark_folder, DATA)
+    folder = _model(config.policy)
+    trained = config.data or trained_prompt(folder)
+    prompt = trained or PromptConfig()
+    manifest = read_manifest(folder)
+    digest = sampled_digest(folder) if manifest is None else str(manifest["digest"])
+    result = Path(options.output) / digest / evaluation_name(name, evaluation.protocol.identity(prompt))
+    from rl_core.evaluation.runner import EvaluatedModel, Settings, Work, dataset_facts, evaluate
+
+    with tempfile.TemporaryDirectory() as temporary:
+        problems = Path(temporary) / "benchmark"
+        take_benchmark(evaluation.benchmark, evaluation.benchmark_folder, prompt, problems, key="", field=DATA)
+        facts = dataset_facts(read_manifest(problems) or {})
+        evaluate(
+            EvaluatedModel(folder, config.policy.model_name, digest, trained),
+            [Work(name, problems / PROBLEMS, facts, result)],
+            Settings(config.policy, config.rollout, evaluation, prompt),
+        )
+    print_figures(read_json(result))
+    print(f"results: {result}")
+    return result
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What `evaluate` takes beside the options of every stage. Underscores as in other evaluators' command lines."""
+    group = command.add_argument_group("a model that is not part of a run (overrides as in a recipe)")
+    group.add_argument(MODEL, "--model_dir", help="a Hugging Face folder, or a name on the hub")
+    group.add_argument(DATA, "--data_name", help="a benchmark by name, or a json, jsonl or parquet file")
+    group.add_argument("--protocol", help="paper, nemo, siirl or sft_rm_ppo (default: that of --config, else paper)")
+    group.add_argument("--max-new-tokens", "--max_new_tokens", type=int)
+    group.add_argument("--num-samples", "--num_samples", type=int)
+    group.add_argument("--temperature", type=float)
+    group.add_argument("--top-p", "--top_p", type=float)
+    group.add_argument("--seed", type=int)
+    group.add_argument("--verifier", help="boxed, deepscaler or math_verify")
+    group.add_argument("--second-verifier", help="marks the same responses beside the first")
+    group.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results (default: evaluations)")
+
+
+def _settings(options: argparse.Namespace) -> StandaloneConfig:
+    for name, value in ((MODEL, options.model_dir), (DATA, options.data_name)):
+        if value is None:
+            raise MistakeError(f"{name} is needed: {MODEL} and {DATA} go together, for a model that is not of a run")
+    for name, value in (("--stage", options.stage), ("--run-dir", options.run_dir)):
+        if value is not None:
+            raise MistakeError(f"{name} is for a model of a run, and {MODEL} for one of none: leave one of them out")
+    try:
+        check_benchmark(options.data_name, DATA)
+    except ValueError as problem:
+        raise MistakeError(str(problem)) from None
+    given = {setting: getattr(options, name) for name, setting in OF_THE_PROTOCOL.items()}
+    protocol = {setting: value for setting, value in given.items() if value is not None}
+    return standalone_config(options.model_dir, options.data_name, protocol, options.config, options.overrides)
+
+
+def _model(policy: PolicyConfig) -> Path:
+    """The folder of the model, fetched where it is on a hub."""
+    source = find_model(policy, MODEL)
+    if isinstance(source, ModelFolder):
+        source.check()
+        return source.folder
+    key = digest_of([policy.hub, policy.model_name, source.commit])
+    folder = cache_folder("models") / key
+    if read_manifest(folder) is None:
+        with publishing(folder, key=key, source=policy.model_name) as partial:
+            source.take_description(partial)
+            source.take_weights(partial)
+    return folder
