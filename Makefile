@@ -8,7 +8,7 @@
 # make clean     remove the environment and caches; runs stay
 #
 # ARGS=...             more arguments: make recipe ARGS="seed=1", make test ARGS=tests/rl_core/rewards; make bench
-#                      ARGS="rollouts checkpoint" runs these two
+#                      ARGS="rollouts checkpoint" runs these two; make test ARGS="-n 0 -x" in one process, to the first failure
 # PYTHON=...           the Python to build .venv with; 3.11 or newer
 # TORCH_INDEX_URL=...  take torch from this index, for example the one with its CPU builds
 
@@ -36,7 +36,7 @@ recipe: $(VENV)/.recipe
 	$(BIN)/python -m flows.deepscaler_recipe $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 develop: $(VENV)/.test
 

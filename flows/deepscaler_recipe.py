@@ -1,5 +1,7 @@
 """DeepScaleR as one pipeline: data, base model, stages of growing context, an evaluation of each, a report.
 
+A recipe may fine-tune its base model first, and train a reward model on pairs of the result's responses.
+
     python -m flows.deepscaler_recipe [--config FILE] [--run-dir DIR] [--plan] [--rehearse] [key=value ...]
 
 Killed at any point, the same command goes on from there: each task below looks at what its part of the run directory
@@ -19,12 +21,16 @@ from prefect import flow
 
 from rl_core.config import RecipeConfig
 from rl_core.opening import open_run
+from rl_core.run_dir import SFT
 from tasks.base_model import make_base_model
 from tasks.convert import convert
 from tasks.download import download
 from tasks.evaluate import evaluate
+from tasks.pairs import make_pairs
 from tasks.prepare import prepare
 from tasks.report import write_report
+from tasks.reward_model import train_reward_model
+from tasks.sft import fine_tune
 from tasks.train import train
 
 
@@ -41,6 +47,11 @@ def deepscaler_recipe(config: RecipeConfig, run_dir: Path | None = None) -> Path
         data = prepare(run, sources)
         policy = make_base_model(run, data)
         evaluations = [evaluate(run, None, policy)]
+        if config.sft is not None:
+            policy = convert(run, SFT, fine_tune(run, policy))
+            evaluations.append(evaluate(run, SFT, policy))
+        if config.pairs is not None:
+            train_reward_model(run, make_pairs(run, policy))
         for index in range(len(config.stages)):
             trained = train(run, index, policy)
             policy = convert(run, index, trained)

@@ -50,7 +50,7 @@ def ensure_server(log: Path) -> str:
     """
     address = os.environ.get(API_VARIABLE)
     if address:
-        _check_answers(address)
+        check_answers(address)
     else:
         address = _start_server(log)
         os.environ[API_VARIABLE] = address
@@ -62,7 +62,12 @@ def interface_address(api: str) -> str:
     return api.rstrip("/").removesuffix("/api")
 
 
-def _check_answers(address: str) -> None:
+def check_answers(address: str) -> None:
+    """See that a Prefect server answers at `address`.
+
+    Raises:
+        MistakeError: none does.
+    """
     try:
         urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=10).close()
     except urllib.error.HTTPError as error:

@@ -34,3 +34,9 @@ def _variables(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
             yield from _variables(value, name)
         else:
             yield name, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def enter_project() -> dict[str, str]:
+    """Make the project the working directory; the step before each run of a deployment, wherever its worker is."""
+    os.chdir(PROJECT)
+    return {"directory": str(PROJECT)}

@@ -12,9 +12,10 @@ from pathlib import Path
 from rl_core.config import load_config, load_reevaluation
 from rl_core.environment import prepare_environment
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
-from rl_core.evaluation.command import add_options
+from rl_core.evaluation.command_line import add_options
 from rl_core.process_guard import guard_process
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.work import recorded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.alone(options):
             options.do_alone(options)
         else:
-            options.do(_opened_run(options), options)
+            _run_stage(_opened_run(options), options)
     except MistakeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -45,9 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _opened_run(options: argparse.Namespace) -> RunDir:
     config = load_config(options.config, options.overrides)
-    if options.stage is not None and not 0 <= options.stage < len(config.stages):
+    if options.stage == SFT and config.sft is None:
+        raise MistakeError("--stage sft: the recipe has no section `sft`")
+    if options.stage not in (None, SFT) and not 0 <= options.stage < len(config.stages):
         raise MistakeError(f"--stage {options.stage}: the recipe has {len(config.stages)} stages, counted from 0")
     return RunDir(options.run_dir or Path("runs") / config.name, config)
+
+
+def _run_stage(run: RunDir, options: argparse.Namespace) -> None:
+    part = PARTS.get(options.stage_name)
+    if part is None or getattr(options, "dcp_ckpt_path", None) is not None:
+        options.do(run, options)
+        return
+    stage = "base" if options.stage is None else run.stage_name(options.stage)
+    with recorded(run.work, part.format(stage=stage)):
+        options.do(run, options)
 
 
 def _grade(options: argparse.Namespace) -> None:
@@ -94,10 +107,31 @@ def _warm_up(run: RunDir, _: argparse.Namespace) -> None:
     make_base_model(run)
 
 
+def _sft(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.supervised.launch import fine_tune
+
+    fine_tune(run)
+
+
+def _pairs(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.preference.pairs import make_pairs
+
+    make_pairs(run)
+
+
+def _reward_model(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.preference.launch import train_reward_model
+
+    train_reward_model(run)
+
+
 def _train(run: RunDir, options: argparse.Namespace) -> None:
     from rl_core.training.launch import train_stage
 
-    train_stage(run, _stage(options))
+    index = _stage(options)
+    if index == SFT:
+        raise MistakeError("--stage sft: its training is a command of its own: `python -m rl_core sft`")
+    train_stage(run, index)
 
 
 def _convert(run: RunDir, options: argparse.Namespace) -> None:
@@ -142,17 +176,44 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     "download": (_download, "fetch the data sets and benchmarks, and record which revision"),
     "prepare": (_prepare, "turn them into parquet; downloads first where that is not done"),
     "warm-up": (_warm_up, "make, or fetch, the model that the first stage starts from, and a reward model"),
+    "sft": (_sft, "fine-tune the base model on given answers, where the recipe has `sft`"),
+    "pairs": (_pairs, "sample preference pairs from the first policy, where the recipe has `pairs`"),
+    "reward-model": (
+        _reward_model,
+        "train a reward model on the pairs, where the recipe has `reward_model`",
+    ),
     "train": (_train, "train one stage (--stage N); continues from its last checkpoint"),
-    "convert": (_convert, "convert a stage's last checkpoint to Hugging Face format, verified"),
-    "evaluate": (_evaluate, "evaluate a stage's model (--stage N), or the base model; or any model (--model-dir DIR)"),
+    "convert": (_convert, "convert a stage's last checkpoint (--stage N, or sft) to Hugging Face format, verified"),
+    "evaluate": (
+        _evaluate,
+        "evaluate a stage's model (--stage N, or sft), or the base model; or any model (--model-dir DIR)",
+    ),
     "report": (_report, "write report.md, report.html and the pictures"),
 }
 
+# What is made of a run, in the words of the plan; the time of these is recorded.
+PARTS = {
+    "download": "download",
+    "prepare": "data",
+    "warm-up": "base model",
+    "sft": "train sft",
+    "pairs": "pairs",
+    "reward-model": "reward model",
+    "train": "train {stage}",
+    "convert": "convert {stage}",
+    "evaluate": "evaluate {stage}",
+}
 
-def _stage(options: argparse.Namespace) -> int:
+
+def _stage(options: argparse.Namespace) -> StageIndex:
     if options.stage is None:
         raise MistakeError("--stage N is needed: which stage of the recipe, counted from 0")
-    return int(options.stage)
+    index: StageIndex = options.stage
+    return index
+
+
+def _stage_index(text: str) -> StageIndex:
+    return SFT if text == SFT else int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=caption, description=caption)
         command.add_argument("--config", type=Path, help="the recipe (default: the embedded one)")
         command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
-        command.add_argument("--stage", type=int, help="stage of the recipe, counted from 0")
+        command.add_argument("--stage", type=_stage_index, help="stage of the recipe, counted from 0; or sft")
         command.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.0.steps=100")
         command.set_defaults(do=do, alone=lambda options: False)
         if name == "convert":
@@ -172,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
             command.set_defaults(
                 alone=lambda options: options.model_dir or options.data_name, do_alone=_evaluate_folder
             )
+        command.set_defaults(stage_name=name)
     _add_grade(commands)
     _add_reevaluation(commands)
     _add_compare(commands)

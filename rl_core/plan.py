@@ -1,7 +1,8 @@
 """What a recipe consists of, and how much of it a run directory already holds.
 
-Each part of a run (its sources, data, base model, and for each stage its training, its conversion and its evaluation)
-stands in one place under one key; see `run_dir`. Used by `--plan`, by `opening` and by the tasks. Reads files only.
+Each part of a run (its sources, data, base model, what the recipe makes before its stages, and for each stage its
+training, its conversion and its evaluation) stands in one place under one key; see `run_dir`. Used by `--plan`, by
+`opening` and by the tasks. Reads files only.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.manifest import MANIFEST, digest_of, read_json, read_manifest
 from rl_core.models.reward_source import fetched_reward_model
-from rl_core.run_dir import PART_VERSION, RunDir
+from rl_core.run_dir import PART_VERSION, SFT, RunDir, StageIndex
 
 State = Literal["done", "under way", "to do", "other recipe"]
 DONE: State = "done"
@@ -44,9 +45,17 @@ def all_parts(run: RunDir) -> list[Part]:
     """Every part of the run, in the order in which the recipe makes them."""
     parts = [sources_part(run), *benchmark_parts(run), data_part(run), *reward_model_parts(run), base_part(run)]
     parts += evaluation_parts(run, None)
+    if run.config.sft is not None:
+        parts += _policy_parts(run, SFT)
+    if run.config.pairs is not None:
+        parts += [pairs_part(run), trained_reward_model_part(run)]
     for index in range(len(run.config.stages)):
-        parts += [training_part(run, index), hf_part(run, index), *evaluation_parts(run, index)]
+        parts += _policy_parts(run, index)
     return [*parts, report_part(run, parts)]
+
+
+def _policy_parts(run: RunDir, index: StageIndex) -> list[Part]:
+    return [training_part(run, index), hf_part(run, index), *evaluation_parts(run, index)]
 
 
 def sources_part(run: RunDir) -> Part:
@@ -71,16 +80,33 @@ def base_part(run: RunDir) -> Part:
 
 
 def reward_model_parts(run: RunDir) -> list[Part]:
-    """The learned reward model, in a list; none where the recipe has none, or one that is read where it is."""
+    """The fetched reward model, in a list; none where the recipe has none, or one that is not of a hub."""
     if fetched_reward_model(run.config) is None:
         return []
     return [_folder("reward model", run.reward_model, run.reward_model_key())]
 
 
-def training_part(run: RunDir, index: int) -> Part:
+def pairs_part(run: RunDir) -> Part:
+    """The preference pairs, where the recipe has any."""
+    return _folder("pairs", run.pairs, run.pairs_key())
+
+
+def trained_reward_model_part(run: RunDir) -> Part:
+    """The reward model that the run trains: done when it is converted."""
+    model, training = _folder("reward model", run.reward_model, run.reward_model_key()), run.reward_model_training
+    newest = newest_checkpoint(training.checkpoints)
+    if model.state != TO_DO or newest is None:
+        return model
+    step, manifest = newest
+    if manifest.get("config_digest") != run.reward_model_training_key():
+        return Part(model.name, training.root, model.key, OTHER_RECIPE)
+    return Part(model.name, training.root, model.key, UNDER_WAY, step=step)
+
+
+def training_part(run: RunDir, index: StageIndex) -> Part:
     """The training of a stage: done when its summary says so and the checkpoint that it names is whole."""
     stage, key = run.stage(index), run.stage_key(index)
-    name = f"train {run.config.stages[index].name}"
+    name = f"train {run.stage_name(index)}"
     newest = newest_checkpoint(stage.checkpoints)
     if newest is None:
         return Part(name, stage.root, key, TO_DO)
@@ -88,21 +114,23 @@ def training_part(run: RunDir, index: int) -> Part:
     if manifest.get("config_digest") != key:
         return Part(name, stage.root, key, OTHER_RECIPE)
     summary = read_json(stage.summary) or {}
-    if summary.get("status") == "complete" and step == run.config.stages[index].steps:
+    # How many steps `sft` has depends on its data as well, and is known once they are done.
+    last = summary.get("steps") if index == SFT else run.config.stages[index].steps
+    if summary.get("status") == "complete" and step == last:
         return Part(name, stage.root, key, DONE, str(manifest.get("digest", "")))
     return Part(name, stage.root, key, UNDER_WAY, step=step)
 
 
-def hf_part(run: RunDir, index: int) -> Part:
-    return _folder(f"convert {run.config.stages[index].name}", run.stage(index).hf, run.hf_key(index))
+def hf_part(run: RunDir, index: StageIndex) -> Part:
+    return _folder(f"convert {run.stage_name(index)}", run.stage(index).hf, run.hf_key(index))
 
 
-def evaluation_parts(run: RunDir, index: int | None) -> list[Part]:
+def evaluation_parts(run: RunDir, index: StageIndex | None) -> list[Part]:
     """The evaluations of one model, the first benchmark's first."""
     return [evaluation_part(run, index, benchmark) for benchmark in run.config.evaluation.benchmarks]
 
 
-def evaluations_part(run: RunDir, index: int | None) -> Part:
+def evaluations_part(run: RunDir, index: StageIndex | None) -> Part:
     """All evaluations of one model as the one piece of work that makes them: done when each of them is."""
     first, *further = evaluation_parts(run, index)
     if not further:
@@ -113,9 +141,9 @@ def evaluations_part(run: RunDir, index: int | None) -> Part:
     return Part(first.name, first.path, digest_of([part.key for part in every]), state, digest)
 
 
-def evaluation_part(run: RunDir, index: int | None, benchmark: str | None = None) -> Part:
+def evaluation_part(run: RunDir, index: StageIndex | None, benchmark: str | None = None) -> Part:
     """The evaluation of a stage's converted model, or of the base model (None), on a benchmark (None: the first)."""
-    name = "evaluate base" if index is None else f"evaluate {run.config.stages[index].name}"
+    name = "evaluate base" if index is None else f"evaluate {run.stage_name(index)}"
     if benchmark not in (None, run.config.evaluation.benchmark):
         name = f"{name} on {benchmark_name(benchmark)}"
     benchmark = benchmark or run.config.evaluation.benchmark

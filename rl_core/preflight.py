@@ -1,19 +1,23 @@
 """What can be known of a recipe's inputs before anything starts: files and folders on this machine.
 
-What is on a hub is looked at by the stage that fetches it. Called by the command line; reads, and writes nothing.
+What is on a hub is looked at by the stage that fetches it, and so is the inside of a parquet file where pyarrow is not
+installed, as on a worker that only starts runs. Called by the command line; reads, and writes nothing.
 """
 
+import importlib.util
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmarks import OF_THE_RUN
 from rl_core.manifest import read_json
+from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
 from rl_core.plan import DONE, base_part, sources_part
 from rl_core.run_dir import RunDir
+from rl_core.tracking import require_credentials
 
 
 def check_inputs(run: RunDir) -> None:
@@ -21,7 +25,8 @@ def check_inputs(run: RunDir) -> None:
 
     Raises:
         MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
-            reward model are wrong, the chat template renders no problem, or a stage is longer than the model's context.
+            reward model are wrong, the chat template renders no problem, a stage is longer than the model's context,
+            or a credential that the recipe needs is not there.
     """
     _check_rewards(run.config)
     check_text(run.config)
@@ -31,6 +36,8 @@ def check_inputs(run: RunDir) -> None:
         _check_model(run.config)
     _check_critic(run.config)
     _check_benchmarks(run.config)
+    require_credentials(run.config)
+    _check_first_adapter(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
@@ -59,11 +66,12 @@ def _check_data(config: RecipeConfig) -> None:
             from rl_core.data.raw import read_rows
 
             for file in data_files(Path(dataset.path or "").expanduser(), f"data.{split}"):
-                read_rows(file, f"data.{split}", dataset)
+                if file.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None:
+                    read_rows(file, f"data.{split}", dataset)
 
 
 def _check_benchmarks(config: RecipeConfig) -> None:
-    from rl_core.evaluation.problems import check_local
+    from rl_core.evaluation.benchmark_files import check_local
 
     for benchmark in config.evaluation.benchmarks:
         if benchmark not in OF_THE_RUN:
@@ -93,3 +101,10 @@ def _check_critic(config: RecipeConfig) -> None:
             "that the policy starts from"
         )
     ModelFolder(folder, field).check()
+
+
+def _check_first_adapter(config: RecipeConfig) -> None:
+    lora = config.policy.lora
+    if lora is not None and lora.folder is not None:
+        folder, field = Path(lora.folder).expanduser(), "policy.lora"
+        require_shape(read_lora(folder, f"{field}.folder"), lora, field, folder)

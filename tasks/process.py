@@ -18,7 +18,7 @@ from typing import IO
 
 from rl_core.process_guard import guarded, guarded_environment
 from rl_core.progress import FORMAT_VARIABLE, Update
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import RunDir, StageIndex
 from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes
@@ -29,7 +29,7 @@ STOP_SECONDS = 25.0  # for a stage to end by itself; Prefect's worker allows 30 
 LAST_LINES = 30
 
 
-def run_stage(run: RunDir, name: str, stage: str, index: int | None = None) -> None:
+def run_stage(run: RunDir, name: str, stage: str, index: StageIndex | None = None) -> None:
     """Run `python -m rl_core <stage>` on the run until it ends.
 
     Args:

@@ -4,16 +4,16 @@ from typing import Any
 
 from rl_core.manifest import read_json
 from rl_core.plan import DONE, evaluation_part
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir
 
 
 def results_table(run: RunDir) -> list[dict[str, str]]:
-    """One row for each model that has been evaluated: the base model, then each stage's."""
+    """One row for each model that has been evaluated: the base model, the fine-tuned one, then each stage's."""
     rows = []
-    for index in (None, *range(len(run.config.stages))):
+    for index in (None, *([SFT] if run.config.sft else []), *range(len(run.config.stages))):
         part = evaluation_part(run, index)
         if part.state == DONE:
-            rows.append(_row("base" if index is None else run.config.stages[index].name, read_json(part.path)))
+            rows.append(_row("base" if index is None else run.stage_name(index), read_json(part.path)))
     return rows
 
 

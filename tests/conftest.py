@@ -1,5 +1,6 @@
 """Fixtures that several parts of the tests use."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from tests.hub_server import Hub, HubServer
 from tests.modelscope_server import ModelScope
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: a test process on each core, one thread in each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -23,8 +23,7 @@ from rl_core.models.load import DTYPES
 from rl_core.models.lora import A, write_adapter
 from rl_core.models.settings import override_settings
 from rl_core.models.source import find_model
-from rl_core.run_dir import RunDir, finished_part
-from rl_core.training.launch import first_policy
+from rl_core.run_dir import SFT, RunDir, StageIndex, finished_part
 from rl_core.training.summary import read_summary, update_summary
 
 NOT_COPIED = ("*.safetensors", "*.bin", "*.pt", "*.index.json", "manifest.json")  # weights, and what describes them
@@ -37,22 +36,23 @@ pipeline_tag: text-generation
 # {name}, stage {stage}
 
 Policy after step {step} of stage {stage} of the recipe `{name}` (configuration digest {digest}), converted from a
-torch.distributed.checkpoint. Trained from `{model}` with rewards {rewards}; responses were limited to
+torch.distributed.checkpoint. Trained from `{model}` {how}; {limited} were limited to
 {limit} tokens. `manifest.json` holds the digests of all files and what was verified.
 """
 
 
-def convert_stage(run: RunDir, index: int) -> None:
+def convert_stage(run: RunDir, index: StageIndex) -> None:
     """Convert the last checkpoint of stage `index`; return at once when it is done.
 
     Raises:
         MistakeError: the stage is not trained yet.
         GuardStop: the converted model is not the trained one; nothing is published.
     """
-    stage, name = run.stage(index), run.config.stages[index].name
+    stage, name = run.stage(index), run.stage_name(index)
     summary = read_summary(run, index)
     if summary is None:
-        raise MistakeError(f"stage {name} is not trained yet: run `python -m rl_core train --stage {index}` first")
+        command = SFT if index == SFT else f"train --stage {index}"
+        raise MistakeError(f"stage {name} is not trained yet: run `python -m rl_core {command}` first")
     manifest = finished_part(stage.hf, run.hf_key(index))
     if manifest is None:
         verified = _publish(run, index, stage.root / summary["checkpoint"], stage.hf)
@@ -64,7 +64,7 @@ def convert_stage(run: RunDir, index: int) -> None:
     update_summary(run, index, hf=stage.hf.name, model_digest=manifest["digest"])
 
 
-def convert_checkpoint(run: RunDir, index: int, step: int, target: Path) -> None:
+def convert_checkpoint(run: RunDir, index: StageIndex, step: int, target: Path) -> None:
     """Convert a checkpoint that stage `index` saved on the way, into a folder of its own; at once when it is there.
 
     The files are those that `convert_stage` would make of it, so that they have the digest of a model of the run.
@@ -78,12 +78,12 @@ def convert_checkpoint(run: RunDir, index: int, step: int, target: Path) -> None
         raise MistakeError(f"--step {step}: {checkpoint} is no whole checkpoint; it may have been removed meanwhile")
     if finished_part(target, run.hf_key(index)) is None:
         verified = _publish(run, index, checkpoint, target)
-        print(f"converted {run.config.stages[index].name} step {step}: {verified}")
+        print(f"converted {run.stage_name(index)} step {step}: {verified}")
     else:
         print(f"{target}: already converted")
 
 
-def _publish(run: RunDir, index: int, checkpoint: Path, target: Path) -> dict[str, Any]:
+def _publish(run: RunDir, index: StageIndex, checkpoint: Path, target: Path) -> dict[str, Any]:
     """Convert a checkpoint of a stage into a folder of the run; what was verified."""
     with publishing(target, key=run.hf_key(index), **{RECORD: prompt_record(run.config.data)}) as folder:
         verified = _convert_policy(run, index, checkpoint / "policy", folder)
@@ -94,9 +94,9 @@ def _publish(run: RunDir, index: int, checkpoint: Path, target: Path) -> dict[st
     return verified
 
 
-def _convert_policy(run: RunDir, index: int, policy: Path, folder: Path) -> dict[str, Any]:
+def _convert_policy(run: RunDir, index: StageIndex, policy: Path, folder: Path) -> dict[str, Any]:
     """Convert a checkpoint's `policy` folder: a model, or an adapter of the one that the stage began with."""
-    options, lora = run.config.checkpoint, run.config.policy.lora
+    options, lora = run.config.checkpoint, run.lora(index)
     dtype, max_shard_bytes = DTYPES[options.export_dtype], options.max_shard_bytes
     weights = policy / "weights"
     if lora is None:
@@ -104,7 +104,7 @@ def _convert_policy(run: RunDir, index: int, policy: Path, folder: Path) -> dict
     return convert_adapter(
         weights,
         folder,
-        base=first_policy(run, index),
+        base=run.model_below(index),
         lora=lora,
         model_files=policy,
         dtype=dtype,
@@ -277,14 +277,21 @@ def _texts(run: RunDir) -> list[str]:
     return [problem.problem for file in files for problem in load_problems(file)]
 
 
-def _card(run: RunDir, index: int, step: int) -> str:
-    stage = run.config.stages[index]
+def _card(run: RunDir, index: StageIndex, step: int) -> str:
+    config = run.config
+    if index == SFT:
+        assert config.sft is not None, "a stage of this name is there only with its section"
+        how, limited, limit = "on given answers", "prompt and answer", config.sft.max_tokens
+    else:
+        rewards = ", ".join(reward.name for reward in config.rewards)
+        how, limited, limit = f"with rewards {rewards}", "responses", config.stages[index].max_response_tokens
     return CARD.format(
-        name=run.config.name,
-        stage=stage.name,
+        name=config.name,
+        stage=run.stage_name(index),
         step=step,
         digest=run.config_digest,
-        model=run.config.policy.model_name,
-        rewards=", ".join(reward.name for reward in run.config.rewards),
-        limit=stage.max_response_tokens,
+        model=config.policy.model_name,
+        how=how,
+        limited=limited,
+        limit=limit,
     )

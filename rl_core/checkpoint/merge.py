@@ -28,7 +28,7 @@ class MergedModel:
         Raises:
             MistakeError: `base` lacks a tensor, or the adapter is for a layer that it does not have.
         """
-        self.adapter = dict(read_tensors(weights))
+        self.adapter = {name: tensor for name, tensor in read_tensors(weights) if name.endswith((A, B))}  # no head
         self._files = files_of_tensors(base)
         self._lora = lora
         self.shapes: dict[str, torch.Size] = {}

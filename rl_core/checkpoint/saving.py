@@ -28,7 +28,7 @@ from rl_core.checkpoint.tensors import write_tensors
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.errors import MistakeError
 from rl_core.manifest import publish, write_json, write_manifest
-from rl_core.training.critic import Critic
+from rl_core.training.critic import Critic, HiddenStatesCritic
 from rl_core.training.learner import Learner
 from rl_core.training.trained_module import TrainedModule
 
@@ -52,7 +52,7 @@ class CheckpointSaver:
         key: str,
         tokenizer: PreTrainedTokenizerBase,
         prompts: list[tuple[int, ...]],
-        critic: Critic | None = None,
+        critic: Critic | HiddenStatesCritic | None = None,
     ) -> None:
         """Make what all checkpoints have in common. A collective call.
 
@@ -96,13 +96,13 @@ class CheckpointSaver:
         if world.is_first:
             shutil.rmtree(partial, ignore_errors=True)
         world.barrier()
-        _require_space(directory.parent, [self._learner] if self._critic is None else [self._learner, self._critic])
+        require_space(directory.parent, [self._learner] if self._critic is None else [self._learner, self._critic])
         self._copies.update()
         logits = last_logits(self._learner.causal_lm, self._prompts, world.device)
-        state = {**copy.deepcopy(state), "optimizer_steps": _optimizer_steps(self._learner)}
+        state = {**copy.deepcopy(state), "optimizer_steps": optimizer_steps(self._learner)}
         if self._critic is not None and self._critic_copies is not None:
             self._critic_copies.update()
-            state["critic_optimizer_steps"] = _optimizer_steps(self._critic)
+            state["critic_optimizer_steps"] = optimizer_steps(self._critic)
         self.latest = directory
         self._writing = self._thread.submit(self._write, partial, directory, state, logits)
 
@@ -119,7 +119,7 @@ class CheckpointSaver:
             self.write_seconds = writing.result()
         except CheckpointException as failure:
             assert self.latest is not None, "something was being written"
-            raise _told(failure, self.latest) from failure
+            raise told_failure(failure, self.latest) from failure
 
     def _write(self, partial: Path, directory: Path, state: dict[str, Any], logits: torch.Tensor) -> float:
         """Write a checkpoint whole; the seconds it took. Runs in the thread, on every rank at once."""
@@ -159,11 +159,13 @@ def _unchanging_files(learner: Learner, tokenizer: PreTrainedTokenizerBase, conf
     return {**files, "config.yaml": dump_config(config).encode()}
 
 
-def _optimizer_steps(module: TrainedModule) -> int:
+def optimizer_steps(module: TrainedModule) -> int:
+    """That its optimizer has taken."""
     return int(next(iter(module.adamw.state.values()))["step"])
 
 
-def _require_space(folder: Path, modules: Sequence[TrainedModule]) -> None:
+def require_space(folder: Path, modules: Sequence[TrainedModule]) -> None:
+    """Raise MistakeError where the disk has not room for a checkpoint of these modules."""
     folder.mkdir(parents=True, exist_ok=True)
     parameters = sum(getattr(p, "ds_numel", p.numel()) for module in modules for _, p in module.named_parameters())
     needed = FREE_SPACE_FACTOR * BYTES_PER_PARAMETER * parameters
@@ -175,7 +177,7 @@ def _require_space(folder: Path, modules: Sequence[TrainedModule]) -> None:
         )
 
 
-def _told(failure: CheckpointException, directory: Path) -> Exception:
+def told_failure(failure: CheckpointException, directory: Path) -> Exception:
     """A failed write as a person should read it; one that is not the disk's with its traceback."""
     problems = {rank: problem for rank, (problem, _) in failure.failures.items()}
     if not all(isinstance(problem, OF_THE_DISK) for problem in problems.values()):

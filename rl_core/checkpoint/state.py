@@ -22,7 +22,7 @@ from typing import Any
 from rl_core.checkpoint.tensors import read_tensors
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, read_manifest
-from rl_core.training.critic import Critic
+from rl_core.training.critic import Critic, HiddenStatesCritic
 from rl_core.training.learner import Learner
 from rl_core.training.partitions import create_moments, write_moment, write_weight
 from rl_core.training.trained_module import TrainedModule
@@ -30,17 +30,20 @@ from rl_core.training.trained_module import TrainedModule
 CRITIC_WEIGHTS = Path("critic") / "weights"
 
 
-def restore_checkpoint(directory: Path, learner: Learner, critic: Critic | None = None) -> dict[str, Any]:
+def restore_checkpoint(
+    directory: Path, learner: Learner, critic: Critic | HiddenStatesCritic | None = None
+) -> dict[str, Any]:
     """Put policy and critic back where a checkpoint left them, at any number of ranks; returns the trainer's state.
 
     A collective call: every rank reads every tensor, one after another, and keeps its part.
     """
     state: dict[str, Any] = read_json(directory / "trainer" / "state.json")
-    _restore(learner, state["optimizer_steps"], directory / "policy" / "weights", directory / "trainer" / "optimizer")
+    create_moments(learner, state["optimizer_steps"])
+    _restore(learner, directory / "policy" / "weights", directory / "trainer" / "optimizer")
     if critic is not None:
-        _restore(
-            critic, state["critic_optimizer_steps"], directory / CRITIC_WEIGHTS, directory / "critic" / "optimizer"
-        )
+        if isinstance(critic, Critic):  # the other kind has its moments in the learner's optimizer
+            create_moments(critic, state["critic_optimizer_steps"])
+        _restore(critic, directory / CRITIC_WEIGHTS, directory / "critic" / "optimizer")
     learner.world.barrier()
     return state
 
@@ -52,8 +55,7 @@ def restore_weights(directory: Path, module: TrainedModule) -> None:
         write_weight(module, parameters[name], value)
 
 
-def _restore(module: TrainedModule, optimizer_steps: int, weights: Path, optimizer: Path) -> None:
-    create_moments(module, optimizer_steps)
+def _restore(module: TrainedModule, weights: Path, optimizer: Path) -> None:
     restore_weights(weights, module)
     parameters = dict(module.named_parameters())
     for name, value in read_tensors(optimizer):

@@ -6,9 +6,12 @@ from rl_core.config.embedded import EmbeddedConfig
 from rl_core.config.evaluation import EvaluationConfig, ProtocolConfig
 from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config, load_reevaluation
 from rl_core.config.models import OptimizerConfig
+from rl_core.config.pairs import PairsConfig
 from rl_core.config.recipe import RecipeConfig
 from rl_core.config.reevaluation import ReevaluationConfig
+from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rollout import RolloutConfig
+from rl_core.config.sft import SftConfig
 from rl_core.config.stage import StageConfig
 
 __all__ = [
@@ -18,10 +21,13 @@ __all__ = [
     "EmbeddedConfig",
     "EvaluationConfig",
     "OptimizerConfig",
+    "PairsConfig",
     "ProtocolConfig",
     "RecipeConfig",
     "ReevaluationConfig",
+    "RewardModelConfig",
     "RolloutConfig",
+    "SftConfig",
     "StageConfig",
     "check_config",
     "dump_config",

@@ -5,7 +5,7 @@ from typing import Any
 
 from rl_core.config.recipe import INHERITED_BY_STAGES, RecipeConfig
 
-WHOLE = ("data.train", "data.test", "embedded")  # told in one piece, by what differs from the defaults
+WHOLE = ("data.train", "data.test", "sft.data", "embedded")  # told in one piece, by what differs from the defaults
 NOT_COMPARED = frozenset(("name", "rehearses", *INHERITED_BY_STAGES))  # stages hold the last in full
 ABSENT = "-"
 

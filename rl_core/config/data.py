@@ -29,6 +29,11 @@ class DatasetConfig(Section):
     fraction: float = Field(0.1, gt=0, lt=1, description="held_out: share of the training rows")
     seed: int = Field(15, ge=0, description="held_out: which rows, as train_test_split of the package datasets draws")
 
+    @property
+    def hub_files(self) -> dict[str, str]:
+        """The files on the hub, by the setting that names each."""
+        return {"file": self.file} if self.file else {}
+
     @model_validator(mode="after")
     def _source_has_its_address(self) -> Self:
         if self.source == "hub" and not (self.repo_id and self.file):

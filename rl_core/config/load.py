@@ -61,7 +61,7 @@ def checked(section: type[Settings], values: Any, *, origin: str) -> Settings:
 
 
 def dump_config(config: Section) -> str:
-    """The resolved settings as YAML: every value explicit, in the schema's order."""
+    """The resolved settings as YAML: every value explicit (see `section.GrownSection`), in the schema's order."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

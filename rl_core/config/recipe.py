@@ -9,15 +9,21 @@ from rl_core.config.data import DataConfig
 from rl_core.config.embedded import EmbeddedConfig
 from rl_core.config.evaluation import EvaluationConfig, ValidationConfig
 from rl_core.config.models import CriticConfig, OptimizerConfig, PolicyConfig
+from rl_core.config.pairs import PairsConfig
 from rl_core.config.rehearses import RehearsesConfig
+from rl_core.config.report import ReportConfig
+from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rewards import RewardConfig
+from rl_core.config.roles import check_roles
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
+from rl_core.config.sft import SftConfig
 from rl_core.config.stage import StageConfig
 from rl_core.config.tracking import TrackingConfig
 from rl_core.config.training import CheckpointConfig, GuardConfig, TrainingConfig
 
 INHERITED_BY_STAGES = ("rollout", "algorithm", "optimizer")
+BEFORE_THE_STAGES = ("sft", "pairs", "reward_model")  # parts that a recipe has where it has their section
 
 
 class RecipeConfig(Section):
@@ -30,6 +36,11 @@ class RecipeConfig(Section):
     data: DataConfig
     embedded: EmbeddedConfig | None = Field(None, description="null unless the run makes its own task or model")
     policy: PolicyConfig
+    sft: SftConfig | None = Field(None, description="fine-tune on given answers first; null: stages start at the base")
+    pairs: PairsConfig | None = Field(None, description="preference pairs, for `reward_model`; null: none are made")
+    reward_model: RewardModelConfig | None = Field(
+        None, description="train one on the pairs, for a reward_model with kwargs.model: trained; null: none"
+    )
     rewards: tuple[RewardConfig, ...] = Field((RewardConfig(name="boxed"),), min_length=1)
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
@@ -41,11 +52,12 @@ class RecipeConfig(Section):
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     rehearses: RehearsesConfig | None = Field(None, description="set by --rehearse, and not by hand")
 
     @property
-    def reward_model(self) -> RewardConfig | None:
+    def learned_reward(self) -> RewardConfig | None:
         """The learned reward model among the rewards, if there is one."""
         return next((reward for reward in self.rewards if reward.is_reward_model), None)
 
@@ -79,8 +91,40 @@ class RecipeConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _adapters_share_a_base(self) -> Self:
+        check_roles(self)
+        return self
+
+    @model_validator(mode="after")
+    def _reward_model_is_made_and_used(self) -> Self:
+        learned = self.learned_reward
+        asked = learned is not None and learned.is_trained_here
+        if asked and self.reward_model is None:
+            raise ValueError(
+                "rewards: reward_model has kwargs.model: trained: the section `reward_model` is needed ({} takes the "
+                "defaults)"
+            )
+        if self.reward_model is not None and not asked:
+            raise ValueError(
+                "`reward_model` is given, but no reward uses it: add {name: reward_model, kwargs: {model: trained}} to "
+                "`rewards`, or remove it"
+            )
+        if self.reward_model is not None and self.pairs is None:
+            raise ValueError("`reward_model` learns from pairs: the section `pairs` is needed ({} takes the defaults)")
+        if self.pairs is not None and self.reward_model is None:
+            raise ValueError("`pairs` is given, but nothing learns from it: add `reward_model`, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _sft_has_its_name_alone(self) -> Self:
+        if self.sft is not None and any(stage.name == "sft" for stage in self.stages):
+            raise ValueError("stages: one is named sft, as the part that `sft` adds is: give it another name")
+        return self
+
+    @model_validator(mode="after")
     def _embedded_is_described(self) -> Self:
-        used = "embedded" in (self.policy.model_name, self.data.train.source, self.data.test.source)
+        traces = None if self.sft is None else self.sft.data.source
+        used = "embedded" in (self.policy.model_name, self.data.train.source, self.data.test.source, traces)
         if used and self.embedded is None:
             raise ValueError("policy or data is `embedded`: the section `embedded` is needed ({} takes the defaults)")
         if not used and self.embedded is not None:
@@ -101,9 +145,10 @@ class RecipeConfig(Section):
 
 def _inherited(recipe: dict[str, Any], stage: dict[str, Any]) -> dict[str, Any]:
     """A stage's shared sections with what it leaves out; what is no section is not among them, and is refused."""
+    shared = {name: recipe.get(name, {}) for name in INHERITED_BY_STAGES}
     own = {name: stage.get(name) or {} for name in INHERITED_BY_STAGES}
     return {
-        name: {**recipe[name], **own[name]}
+        name: {**shared[name], **own[name]}
         for name in INHERITED_BY_STAGES
-        if isinstance(recipe.get(name), dict) and isinstance(own[name], dict)
+        if isinstance(shared[name], dict) and isinstance(own[name], dict)
     }

@@ -29,8 +29,21 @@ REASONS = {
     "embedded": "that task and its model, in the form of answers that the rewards look for",
     "policy.dtype": "of a CPU",
     "policy.attention": "of a CPU",
+    "policy.lora.folder": "of another size than the toy model",
+    "policy.lora.start": "without that adapter there is none to go on with",
     "policy.lora": "within the toy model's width, at the same scale; layers by names that it has",
     "policy.": "half a million parameters, made here",
+    "sft.data": "the task's own traces, right ones and wrong ones",
+    "sft.max_tokens": f"{toy.PROMPT_TOKENS} of a prompt and {toy.LONGEST_RESPONSE} of an answer",
+    "sft.lora": "as the policy's",
+    "sft.optimizer": "the toy model learns at this rate",
+    "sft.max_steps": "so few that the stages have something to learn",
+    "sft.": "for its fewer steps",
+    "pairs.max_new_tokens": "as long as the longest stage's",
+    "pairs.": "of the embedded task's problems, for time",
+    "reward_model.lora": "as the policy's",
+    "reward_model.optimizer": "the toy model learns at this rate",
+    "reward_model.": f"{toy.PROMPT_TOKENS} of a prompt and {toy.LONGEST_RESPONSE} of an answer",
     "critic.model_name": "from the policy's own model, as the recipe's is of another size",
     "critic.warmup_steps": "in proportion to the steps",
     "critic.lora": "as the policy's",
@@ -116,6 +129,9 @@ def _scaled(config: RecipeConfig, asked: Collection[str]) -> dict[str, Any]:
         **toy.task_and_model(config),
         "rewards": toy.rewards(config),
         **{name: stages[0][name] for name in ("rollout", "algorithm", "optimizer")},
+        "sft": toy.sft(config),
+        "pairs": toy.pairs(config),
+        "reward_model": toy.reward_model(config),
         "critic": toy.critic(config),
         "training": toy.training(config, keep_processes="training.num_processes" in asked),
         "checkpoint": {**values["checkpoint"], "every_steps": min(config.checkpoint.every_steps, toy.SAVE_STEPS)},
@@ -165,7 +181,7 @@ def _expectations(config: RecipeConfig, scaled: RecipeConfig) -> list[str]:
                 f"{reward.name} is a function of yours ({reward.file}): it sees answers such as `17b-6=11 "
                 "\\boxed{11}`, and where it pays nothing for them its reward stays flat."
             )
-        elif reward.is_reward_model:
+        elif reward.is_reward_model and not reward.is_trained_here:
             sentences.append(f"{reward.name} is left out: a learned model is of another size and another language.")
         elif answers not in toy.forms_that_earn(reward):
             sentences.append(

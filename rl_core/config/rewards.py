@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from rl_core.config.section import Section
 from rl_core.manifest import sampled_digest
 
+TRAINED = "trained"  # as a reward model's name: the one that this run trains; a folder of that name is ./trained
 RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty", "reward_model"]
 
 
@@ -39,13 +40,33 @@ class RewardConfig(Section):
         if re.fullmatch(r"\w+", self.name) is None or self.name == "mean":
             raise ValueError(f"name is {self.name!r}: letters, digits and _ only, and not `mean`")
         if self.is_reward_model and not (isinstance(self.kwargs.get("model"), str) and self.kwargs["model"]):
-            raise ValueError("reward_model needs kwargs.model: a folder, or a name on the hub")
+            raise ValueError("reward_model needs kwargs.model: a folder, a name on the hub, or `trained`")
+        if self.is_trained_here and "revision" in self.kwargs:
+            raise ValueError("kwargs.revision does nothing with kwargs.model: trained, which this run makes")
+        if self.is_reward_model and self.trained_on is not None and not self.shares_backbone:
+            raise ValueError("kwargs.trained_on does nothing without kwargs.backbone: shared")
         return self
 
     @property
     def is_reward_model(self) -> bool:
         """Whether this is the learned reward model, and not a function of the user's own of that name."""
         return self.name == "reward_model" and self.file is None
+
+    @property
+    def shares_backbone(self) -> bool:
+        """Whether this reward model is an adapter on the frozen weights below the policy's."""
+        return self.is_reward_model and self.kwargs.get("backbone") == "shared"
+
+    @property
+    def trained_on(self) -> str | None:
+        """The model below that adapter, where it is not the one that the first stage starts with."""
+        named = self.kwargs.get("trained_on")
+        return None if named is None else str(named)
+
+    @property
+    def is_trained_here(self) -> bool:
+        """Whether this is the reward model that the run itself trains."""
+        return self.is_reward_model and self.kwargs["model"] == TRAINED
 
     @property
     def revision(self) -> str:
@@ -59,7 +80,8 @@ class RewardConfig(Section):
         if self.is_reward_model:
             kwargs.pop("batch_tokens", None)  # lays work out on the device, and decides nothing
             folder = Path(kwargs["model"]).expanduser()
-            kwargs |= {"model": sampled_digest(folder)} if folder.is_dir() else {"revision": self.revision}
+            if not self.is_trained_here:  # which has a key of its own, see `run_dir`
+                kwargs |= {"model": sampled_digest(folder)} if folder.is_dir() else {"revision": self.revision}
         if kwargs:
             identity["kwargs"] = kwargs
         if self.file is not None:

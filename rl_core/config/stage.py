@@ -1,6 +1,6 @@
 """One context stage."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,12 @@ from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.models import OptimizerConfig
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
+
+
+def _or_null(schema: dict[str, Any]) -> None:
+    """In the form of a deployment, a section that a stage takes over as a whole is null; see `form_values`."""
+    section = {key: schema.pop(key) for key in ("$ref",) if key in schema}
+    schema.update({"anyOf": [section, {"type": "null"}], "default": None})
 
 
 class StageConfig(Section):
@@ -18,9 +24,15 @@ class StageConfig(Section):
     max_prompt_tokens: int = Field(1024, ge=1, description="problems with longer prompts are set aside, and counted")
     max_response_tokens: int = Field(ge=1)
     max_total_tokens: int | None = Field(None, ge=2, description="bound on prompt and response; null: their sum")
-    rollout: RolloutConfig = Field(default_factory=RolloutConfig)
-    algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    rollout: RolloutConfig = Field(
+        default_factory=RolloutConfig, description="null: as the recipe's own", json_schema_extra=_or_null
+    )
+    algorithm: AlgorithmConfig = Field(
+        default_factory=AlgorithmConfig, description="null: as the recipe's own", json_schema_extra=_or_null
+    )
+    optimizer: OptimizerConfig = Field(
+        default_factory=OptimizerConfig, description="null: as the recipe's own", json_schema_extra=_or_null
+    )
 
     @property
     def context_tokens(self) -> int:

@@ -26,6 +26,8 @@ EVALUATED_RESPONSES = 2048  # of one model
 PROBE_PROBLEMS = VALIDATION_PROBLEMS = 64
 VALIDATION_SAMPLES, PROTOCOL_SAMPLES = 2, 16
 POLICY_RATE, ADAPTER_RATE, CRITIC_RATE = 1e-4, 1e-3, 1e-3  # at which models of this size learn within such few steps
+SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 30, 32, 64  # of the fine-tuning: it must leave stages something to learn
+PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 400, 4, 2
 LORA_RANK = 64  # half of the model's width
 LAYERS = frozenset("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())  # of the embedded model
 # Options of rewards that are lengths, by what a rehearsal's share of the recipe's tokens does to them.
@@ -67,7 +69,7 @@ def task_and_model(config: RecipeConfig) -> dict[str, Any]:
     """Data, task and policy."""
     data, policy = config.data.model_dump(mode="json"), config.policy.model_dump(mode="json")
     data["probe_problems"] = min(config.data.probe_problems, PROBE_PROBLEMS)
-    policy |= {"dtype": "float32", "lora": _lora(config.policy.lora)}
+    policy |= {"dtype": "float32", "lora": _policy_lora(config)}
     if config.policy.attention == "flash_attention_2":
         policy["attention"] = "auto"
     if is_toy(config):
@@ -89,9 +91,53 @@ def task_and_model(config: RecipeConfig) -> dict[str, Any]:
 
 
 def rewards(config: RecipeConfig) -> list[dict[str, Any]]:
-    """The same rewards with the same weights; lengths in proportion, a learned model left out."""
-    usable = [reward for reward in config.rewards if not reward.is_reward_model]
+    """The same rewards with the same weights; lengths in proportion, a learned model of another run left out."""
+    usable = [reward for reward in config.rewards if reward.is_trained_here or not reward.is_reward_model]
     return [_reward(config, reward) for reward in usable or [RewardConfig(name="boxed")]]
+
+
+def sft(config: RecipeConfig) -> dict[str, Any] | None:
+    """Fine-tuning on the embedded task's own traces."""
+    if config.sft is None:
+        return None
+    values = config.sft.model_dump(mode="json")
+    if not is_toy(config):
+        values |= {"data": {"source": "embedded"}, "max_tokens": PROMPT_TOKENS + LONGEST_RESPONSE}
+        values["optimizer"] |= {"learning_rate": ADAPTER_RATE if config.sft.lora else POLICY_RATE}
+    return values | {
+        "lora": _lora(config.sft.lora),
+        "batch_sequences": min(config.sft.batch_sequences, SFT_ROWS),
+        "max_steps": min(config.sft.max_steps or SFT_STEPS, SFT_STEPS),
+        "validation_rows": min(config.sft.validation_rows, SFT_VALIDATION_ROWS),
+        "validation_every_steps": min(config.sft.validation_every_steps, SFT_STEPS // 2),
+    }
+
+
+def pairs(config: RecipeConfig) -> dict[str, Any] | None:
+    """Pairs of the embedded task, from some of its training problems."""
+    if config.pairs is None:
+        return None
+    values = config.pairs.model_dump(mode="json")
+    if not is_toy(config):
+        values |= {"first_row": 0, "max_new_tokens": LONGEST_RESPONSE}
+    return values | {
+        "num_rows": min(config.pairs.num_rows, PAIR_PROBLEMS),
+        "num_samples": min(config.pairs.num_samples, PAIR_SAMPLES),
+    }
+
+
+def reward_model(config: RecipeConfig) -> dict[str, Any] | None:
+    """The reward model, from the toy policy."""
+    if config.reward_model is None:
+        return None
+    values = config.reward_model.model_dump(mode="json")
+    if not is_toy(config):
+        values["max_tokens"] = PROMPT_TOKENS + LONGEST_RESPONSE
+        values["optimizer"] |= {"learning_rate": ADAPTER_RATE if config.reward_model.lora else POLICY_RATE}
+    return values | {
+        "lora": _lora(config.reward_model.lora),
+        "epochs": min(config.reward_model.epochs, REWARD_MODEL_EPOCHS),
+    }
 
 
 def critic(config: RecipeConfig) -> dict[str, Any] | None:
@@ -100,10 +146,11 @@ def critic(config: RecipeConfig) -> dict[str, Any] | None:
         return None
     values = config.critic.model_dump(mode="json")
     rate = config.critic.optimizer.learning_rate if is_toy(config) else CRITIC_RATE
-    values["optimizer"] |= {
-        "learning_rate": rate,
-        "warmup_steps": _in_proportion(config.critic.optimizer.warmup_steps, config, 0),
-    }
+    if config.critic.backbone != "policy_hidden":  # whose head the policy's optimizer trains
+        values["optimizer"] |= {
+            "learning_rate": rate,
+            "warmup_steps": _in_proportion(config.critic.optimizer.warmup_steps, config, 0),
+        }
     return values | {
         "model_name": None,
         "lora": _lora(config.critic.lora),
@@ -218,6 +265,14 @@ def _lora(lora: LoraConfig | None) -> dict[str, Any] | None:
     known = lora.target_modules == "all-linear" or LAYERS.issuperset(lora.target_modules)
     modules = lora.target_modules if known else "all-linear"
     return {"rank": rank, "alpha": lora.alpha * rank / lora.rank, "target_modules": modules}
+
+
+def _policy_lora(config: RecipeConfig) -> dict[str, Any] | None:
+    """The policy's adapter, which begins anew where the recipe's begins with one from a folder."""
+    lora, values = config.policy.lora, _lora(config.policy.lora)
+    if lora is None or values is None or (len(config.stages) == 1 and lora.folder is not None):
+        return values
+    return {**values, "start": lora.start}
 
 
 def _reward(config: RecipeConfig, reward: RewardConfig) -> dict[str, Any]:

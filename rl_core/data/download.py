@@ -1,6 +1,6 @@
 """The stage `download`: everything that a run's data is made from, in its folder `sources/`, with where it came from.
 
-    sources/train/<file>  sources/test/<file>    as they were found
+    sources/train/<file>  sources/test/<file>    as they were found; sources/sft/<file> where the recipe has `sft`
     sources/manifest.json                        `sources`: for each split its repository, commit and file digests
 
 A data set that the project makes itself, or draws out of another, has nothing to fetch.
@@ -9,12 +9,14 @@ A data set that the project makes itself, or draws out of another, has nothing t
 from pathlib import Path
 from typing import Any
 
+from rl_core.config import RecipeConfig
 from rl_core.config.data import DataConfig, DatasetConfig
+from rl_core.config.sft import TracesConfig
 from rl_core.data.local import check_unchanged, copy_local
 from rl_core.data.raw import check_suffix
 from rl_core.manifest import publishing
 from rl_core.progress import Progress
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.run_dir import SFT, RunDir, finished_part
 
 
 def download_sources(run: RunDir) -> None:
@@ -24,12 +26,12 @@ def download_sources(run: RunDir) -> None:
         MistakeError: a data set does not exist, may not be read, or has changed since it was copied.
         ConnectionError: the hub did not answer; running the stage again may help.
     """
-    datasets = splits(run.config.data)
+    datasets = fetched(run.config)
     finished = finished_part(run.sources, run.sources_key())
     if finished is not None:
         for split, origin in finished["sources"].items():
             if origin["source"] == "path":
-                check_unchanged(origin, f"data.{split}", run.sources / split)
+                check_unchanged(origin, field_of(split), run.sources / split)
         print(f"download: done before: {run.sources}")
         return
     found: dict[str, Any] = {}
@@ -38,9 +40,19 @@ def download_sources(run: RunDir) -> None:
         Progress("download", len(datasets), "data set") as progress,
     ):
         for done, (split, dataset) in enumerate(datasets.items()):
-            progress.update(done, note=f"data.{split}: {address(dataset)}")
-            found[split] = _fetch(dataset, f"data.{split}", partial / split)
+            progress.update(done, note=f"{field_of(split)}: {address(dataset)}")
+            found[split] = _fetch(dataset, field_of(split), partial / split)
         progress.update(len(datasets))
+
+
+def fetched(config: RecipeConfig) -> dict[str, DatasetConfig | TracesConfig]:
+    """Everything that is fetched, by its folder in `sources`."""
+    return {**splits(config.data), **({SFT: config.sft.data} if config.sft else {})}
+
+
+def field_of(split: str) -> str:
+    """Where the recipe says what is fetched into a folder of `sources`."""
+    return "sft.data" if split == SFT else f"data.{split}"
 
 
 def splits(data: DataConfig) -> dict[str, DatasetConfig]:
@@ -53,20 +65,22 @@ def origins(data: DataConfig) -> dict[str, DatasetConfig]:
     return {split: data.train if dataset.source == "held_out" else dataset for split, dataset in splits(data).items()}
 
 
-def address(dataset: DatasetConfig) -> str:
+def address(dataset: DatasetConfig | TracesConfig) -> str:
     """Where a data set is, in one word; the `data_source` of its rows."""
     if dataset.source == "path":
         return Path(dataset.path or "").stem
     return dataset.repo_id or dataset.source
 
 
-def _fetch(dataset: DatasetConfig, field: str, into: Path) -> dict[str, Any]:
+def _fetch(dataset: DatasetConfig | TracesConfig, field: str, into: Path) -> dict[str, Any]:
     if dataset.source == "path":
         return copy_local(dataset.path or "", field, into)
     if dataset.source == "hub":
-        check_suffix(f"{field}.file", dataset.file or "")
+        for setting, name in dataset.hub_files.items():
+            check_suffix(f"{field}.{setting}", name)
         from rl_core.data.hub import fetch_from_hub  # reads HF_ENDPOINT, and is not needed without a hub
 
         return fetch_from_hub(dataset, field, into)
-    drawn = {"fraction": dataset.fraction, "seed": dataset.seed} if dataset.source == "held_out" else {}
-    return {"source": dataset.source, **drawn, "files": []}
+    if isinstance(dataset, DatasetConfig) and dataset.source == "held_out":
+        return {"source": dataset.source, "fraction": dataset.fraction, "seed": dataset.seed, "files": []}
+    return {"source": dataset.source, "files": []}

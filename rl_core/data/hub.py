@@ -8,13 +8,14 @@ from typing import Any
 from huggingface_hub import HfApi, constants, hf_hub_download
 
 from rl_core.config.data import DatasetConfig
+from rl_core.config.sft import TracesConfig
 from rl_core.data.local import copy_file
 from rl_core.errors import MistakeError
 from rl_core.hub import HUB_ERRORS, ByteProgress, HubRepository, explain, resolve_commit
 
 
-def fetch_from_hub(dataset: DatasetConfig, field: str, into: Path) -> dict[str, Any]:
-    """Download one file through the hub's cache; where it comes from, the commit and its digest.
+def fetch_from_hub(dataset: DatasetConfig | TracesConfig, field: str, into: Path) -> dict[str, Any]:
+    """Download a data set's files through the hub's cache; where they come from, the commit and their digests.
 
     A revision that is a commit is taken from the cache without asking, when it is there.
 
@@ -23,21 +24,25 @@ def fetch_from_hub(dataset: DatasetConfig, field: str, into: Path) -> dict[str, 
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
     assert dataset.repo_id, "the schema asks for it when the source is the hub"
-    assert dataset.file, "the schema asks for it when the source is the hub"
+    names = dataset.hub_files
     repository = HubRepository("dataset", dataset.repo_id, dataset.revision, f"{field}.repo_id", f"{field}.revision")
-    origin = {"source": "hub", "endpoint": constants.ENDPOINT, "repo_id": dataset.repo_id, "file": dataset.file}
+    origin = {"source": "hub", "endpoint": constants.ENDPOINT, "repo_id": dataset.repo_id, **names}
+    files: list[dict[str, Any]] = []
+    setting, name = next(iter(names.items()))
     try:
-        commit = resolve_commit(repository, dataset.file)
-        cached = hf_hub_download(
-            dataset.repo_id, dataset.file, repo_type="dataset", revision=commit, tqdm_class=ByteProgress
-        )
+        commit = resolve_commit(repository, name)
+        for setting, name in names.items():  # noqa: B007 - told where it fails
+            cached = hf_hub_download(
+                dataset.repo_id, name, repo_type="dataset", revision=commit, tqdm_class=ByteProgress
+            )
+            files.append(copy_file(Path(cached), into))
     except HUB_ERRORS as error:
         no_such_file = (
-            f"{field}.file is {dataset.file!r}: {dataset.repo_id} on {constants.ENDPOINT} (HF_ENDPOINT) has no such "
+            f"{field}.{setting} is {name!r}: {dataset.repo_id} on {constants.ENDPOINT} (HF_ENDPOINT) has no such "
             f"file at revision {dataset.revision}"
         )
         raise explain(error, repository, no_such_file) from error
-    return {**origin, "revision": dataset.revision, "commit": commit, "files": [copy_file(Path(cached), into)]}
+    return {**origin, "revision": dataset.revision, "commit": commit, "files": files}
 
 
 def fetch_files(repo_id: str, revision: str, names: Sequence[str], field: str) -> tuple[list[Path], dict[str, Any]]:

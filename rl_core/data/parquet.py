@@ -39,6 +39,7 @@ class PromptedProblem:
     problem: str
     answer: str
     messages: tuple[Message, ...]
+    solution: str | None = None
 
 
 def write_problems(file: Path, rows: Sequence[Row], *, split: str, data_source: str, data: PromptConfig) -> None:
@@ -69,13 +70,19 @@ def load_problems(parquet: Path) -> list[PromptedProblem]:
         present = ", ".join(sorted(file.stem for file in parquet.parent.glob("*.parquet"))) or "none"
         raise MistakeError(f"{parquet}: no such file (that folder has: {present}); `prepare` writes train, test, probe")
     try:
-        records = pq.read_table(parquet, columns=["problem", "answer", "prompt"]).to_pylist()
+        records = pq.read_table(parquet, columns=["problem", "answer", "prompt", "solution"]).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise MistakeError(f"{parquet}: not a parquet file of problems: {' '.join(str(error).split())[:300]}") from None
     return [
-        PromptedProblem(index, record["problem"], record["answer"], tuple(record["prompt"]))
+        PromptedProblem(index, record["problem"], record["answer"], tuple(record["prompt"]), record["solution"])
         for index, record in enumerate(records)
     ]
+
+
+def load_solutions(parquet: Path) -> list[str | None]:
+    """The worked solution of each problem, in the order of the file; None where the data set has none."""
+    solutions: list[str | None] = pq.read_table(parquet, columns=["solution"])["solution"].to_pylist()
+    return solutions
 
 
 def dataset_digest(parquet: Path) -> str:

@@ -1,5 +1,8 @@
 """The stage `prepare`: the run's sources become `data/{train,test,probe}.parquet`.
 
+Where the recipe has `pairs`, its own problems are in `pairs.parquet`, and where it has `sft`, `sft.parquet` holds
+problems with the answer that is learned as their `solution`.
+
 Rows that cannot be used are counted in the manifest, by reason, and listed in `set_aside.jsonl`; those whose answer
 was repaired likewise, and listed in `repaired.jsonl`.
 """
@@ -13,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from rl_core.config.data import DatasetConfig
-from rl_core.data.download import address, download_sources, origins, splits
+from rl_core.config.pairs import PairsConfig
+from rl_core.data.download import address, download_sources, field_of, origins, splits
 from rl_core.data.held_out import hold_out
 from rl_core.data.parquet import dataset_digest, write_problems
 from rl_core.data.raw import RawRow, read_rows
@@ -26,10 +30,11 @@ from rl_core.data.rows import (
     without_duplicates,
     without_held_out,
 )
+from rl_core.data.traces import choose_answers, read_answers
 from rl_core.errors import MistakeError
 from rl_core.manifest import file_digest, publishing, read_manifest
 from rl_core.progress import Progress
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.run_dir import SFT, RunDir, finished_part
 
 SET_ASIDE = "set_aside.jsonl"
 REPAIRED = "repaired.jsonl"
@@ -52,8 +57,9 @@ def prepare_data(run: RunDir) -> None:
     """Fill `run.data`, fetching what it is made from where that is still to do.
 
     Test keeps every usable row; of rows held out of train, one for each problem. Train loses duplicates, problems that
-    are also in test, and then the probe: rows drawn without replacement under (seed, PROBE_PURPOSE), which are measured
-    but never trained on. `max_rows` counts rows as they are read, before any is set aside or held out.
+    are also in test, the problems of pairs, and then the probe: rows drawn without replacement under (seed,
+    PROBE_PURPOSE), which are measured but never trained on. Answers to problems of test and probe are not learned.
+    `max_rows` counts rows as they are read, before any is set aside or held out.
 
     Raises:
         MistakeError: a source cannot be read or has changed, a column is missing, or nothing usable is left.
@@ -71,25 +77,33 @@ def prepare_data(run: RunDir) -> None:
         print(f"prepare: done before: {run.data}")
         return
     with Progress("prepare", 3, "part") as progress:
-        train, test = _convert(run, sources, progress)
+        train, test, pairs = _convert(run, sources, progress)
         probe, rest = _draw_probe(train.kept, run)
+        found, parts = {"train": train, "test": test}, {"train": rest, "test": test.kept, "probe": probe}
+        if pairs is not None:
+            parts["pairs"] = pairs
+        if run.config.sft is not None:
+            found[SFT] = _answers(run, sources, held_out=test.kept + probe)
+            parts[SFT] = found[SFT].kept
         progress.update(2, note="writing parquet")
-        parts = {"train": rest, "test": test.kept, "probe": probe}
-        _publish(run, sources, {"train": train, "test": test}, parts)
+        _publish(run, sources, found, parts)
         progress.update(3)
-    for split, result in (("train", train), ("test", test)):
+    for split, result in found.items():
         print(f"prepare: {split}: {result.read} rows read, set aside: {_counts(result.set_aside)}")
         print(f"prepare: {split}: answers repaired: {_in_words(count_repairs(result.kept))}")
     print(f"prepare: {', '.join(f'{len(rows)} in {split}' for split, rows in parts.items())}: {run.data}")
 
 
-def _convert(run: RunDir, sources: dict[str, Any], progress: Progress) -> tuple[_Split, _Split]:
+def _convert(run: RunDir, sources: dict[str, Any], progress: Progress) -> tuple[_Split, _Split, list[Row] | None]:
+    """What is trained on, what is tested on, and the problems of pairs where the recipe has any."""
     data = run.config.data
     raw = {}
     for done, (split, dataset) in enumerate(splits(data).items()):
         if dataset.source != "held_out":
             progress.update(done, note=f"reading {address(dataset)}")
             raw[split] = _raw_rows(run, split, dataset, sources["sources"][split]["files"])[: dataset.max_rows]
+    pairs = run.config.pairs
+    of_pairs = None if pairs is None else _rows_of_pairs(raw["train"], pairs)
     if data.test.source == "held_out":
         raw["train"], raw["test"] = hold_out(raw["train"], data.test.fraction, data.test.seed)
     train, test = (
@@ -106,7 +120,52 @@ def _convert(run: RunDir, sources: dict[str, Any], progress: Progress) -> tuple[
                 f"data.{split}: none of the {result.read} rows read can be used ({_counts(result.set_aside)}): check "
                 f"data.{split}.problem_column and data.{split}.answer_column, or take another data set"
             )
-    return train, test
+    if of_pairs is None:
+        return train, test, None
+    chosen = [row for row in train.kept if (row.raw.file, row.raw.row) in of_pairs]
+    if not chosen or len(chosen) == len(train.kept):
+        raise MistakeError(
+            f"pairs: its rows are {len(chosen)} of the {len(train.kept)} training problems that can be used: some must "
+            "be left on either side: change pairs.first_row or pairs.num_rows"
+        )
+    rest = [row for row in train.kept if (row.raw.file, row.raw.row) not in of_pairs]
+    return _Split(train.read, rest, train.set_aside), test, chosen
+
+
+def _rows_of_pairs(raw: Sequence[RawRow], pairs: PairsConfig) -> set[tuple[str, int]]:
+    """File and row of those that pairs are made of."""
+    chosen = raw[pairs.first_row : pairs.first_row + pairs.num_rows]
+    if not chosen:
+        raise MistakeError(f"pairs.first_row is {pairs.first_row}, but data.train has {len(raw)} rows")
+    return {(row.file, row.row) for row in chosen}
+
+
+def _answers(run: RunDir, sources: dict[str, Any], held_out: list[Row]) -> _Split:
+    """Problems with the answer that is learned of each."""
+    sft, template = run.config.sft, run.config.data.prompt_template
+    assert sft is not None, "asked only where the recipe has it"
+    if sft.data.source == "embedded":
+        from rl_core.embedded.traces import make_traces
+
+        assert run.config.embedded is not None, "the schema asks for it when a source is embedded"
+        rows = make_traces(run.config.embedded, run.config.seed)
+        raw = [_embedded_row(number, row) for number, row in enumerate(rows)]
+        result = _Split(*choose_answers(raw, sft.data, template))
+    else:
+        files = sources["sources"][SFT]["files"]
+        result = _Split(*read_answers([_whole(run, SFT, file) for file in files], sft.data, template))
+    result = result.drop(*without_duplicates(result.kept))
+    result = result.drop(*without_held_out(result.kept, held_out))
+    if not result.kept:
+        raise MistakeError(
+            f"sft.data: none of the {result.read} rows read can be used ({_counts(result.set_aside)}): check its "
+            "columns, or take another data set"
+        )
+    return result
+
+
+def _embedded_row(number: int, row: dict[str, Any]) -> RawRow:
+    return RawRow("embedded", number, dict(row))
 
 
 def _raw_rows(run: RunDir, split: str, dataset: DatasetConfig, files: Sequence[dict[str, Any]]) -> list[RawRow]:
@@ -115,14 +174,19 @@ def _raw_rows(run: RunDir, split: str, dataset: DatasetConfig, files: Sequence[d
 
         assert run.config.embedded is not None, "the schema asks for it when a source is embedded"
         rows = make_problems(run.config.embedded, run.config.seed)[split]
-        return [RawRow("embedded", number, dict(row)) for number, row in enumerate(rows)]
+        return [_embedded_row(number, row) for number, row in enumerate(rows)]
     raw = []
     for file in files:
-        path = run.sources / split / file["name"]
-        if file_digest(path) != file["digest"]:
-            raise MistakeError(f"{path} was changed after it was fetched: remove {run.sources} to fetch it again")
-        raw += read_rows(path, f"data.{split}", dataset)
+        raw += read_rows(_whole(run, split, file), field_of(split), dataset)
     return raw
+
+
+def _whole(run: RunDir, split: str, file: dict[str, Any]) -> Path:
+    """A fetched file, which is still what was fetched."""
+    path = run.sources / split / str(file["name"])
+    if file_digest(path) != file["digest"]:
+        raise MistakeError(f"{path} was changed after it was fetched: remove {run.sources} to fetch it again")
+    return path
 
 
 def _draw_probe(train: list[Row], run: RunDir) -> tuple[list[Row], list[Row]]:
@@ -142,6 +206,8 @@ def _draw_probe(train: list[Row], run: RunDir) -> tuple[list[Row], list[Row]]:
 def _publish(run: RunDir, sources: dict[str, Any], found: dict[str, _Split], parts: dict[str, list[Row]]) -> None:
     data = run.config.data
     data_sources = {split: address(dataset) for split, dataset in origins(data).items()}
+    data_sources |= {"probe": data_sources["train"], "pairs": data_sources["train"]}
+    data_sources |= {SFT: address(run.config.sft.data)} if run.config.sft else {}
     digests: dict[str, str] = {}
     facts = {
         "sources": sources["sources"],
@@ -156,8 +222,7 @@ def _publish(run: RunDir, sources: dict[str, Any], found: dict[str, _Split], par
     with publishing(run.data, key=run.data_key(), **facts) as partial:
         for split, rows in parts.items():
             file = partial / f"{split}.parquet"
-            source = data_sources["train" if split == "probe" else split]
-            write_problems(file, rows, split=split, data_source=source, data=data)
+            write_problems(file, rows, split=split, data_source=data_sources[split], data=data)
             digests[split] = dataset_digest(file)
         _list_set_aside(partial / SET_ASIDE, found)
         _list_repaired(partial / REPAIRED, found)
@@ -165,7 +230,8 @@ def _publish(run: RunDir, sources: dict[str, Any], found: dict[str, _Split], par
 
 def _shortened(rows: Sequence[Row], split: str, run: RunDir) -> int:
     """Rows whose problem carried the template's own text."""
-    column = origins(run.config.data)[split].problem_column
+    sft = run.config.sft
+    column = sft.data.problem_column if split == SFT and sft else origins(run.config.data)[split].problem_column
     return sum(row.problem != row.raw.values[column] for row in rows)
 
 

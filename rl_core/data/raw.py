@@ -1,17 +1,19 @@
-"""Raw rows as their files hold them: json, jsonl and parquet. Called by `prepare`; judges no row."""
+"""Raw rows as their files hold them: json, jsonl and parquet. Called by `prepare`; judges no row.
+
+pyarrow is imported where a parquet file is read: a worker that only starts runs has none.
+"""
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rl_core.config.data import DatasetConfig
 from rl_core.errors import MistakeError
 
 SUFFIXES = (".json", ".jsonl", ".parquet")
+BATCH_ROWS = 256  # of a parquet file that is read in pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,43 @@ def column_names(file: Path, field: str) -> list[str]:
     check_suffix(field, file.name)
     if file.suffix.lower() != ".parquet":
         return list(dict.fromkeys(name for row in _read_json(file, field) for name in row))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, field, "parquet", str(error)) from None
+
+
+def stream_rows(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[RawRow]:
+    """The rows of one file with these columns, of parquet a piece at a time: files of traces are larger than memory.
+
+    Args:
+        columns: their names, by the setting that names each.
+
+    Raises:
+        MistakeError: as `read_rows`.
+    """
+    check_suffix(field, file.name)
+    values: Iterable[dict[str, Any]]
+    if file.suffix.lower() != ".parquet":
+        values = rows = _read_json(file, field)
+        _check_columns(list(dict.fromkeys(name for row in rows for name in row)), columns, file, field)
+    else:
+        values = _stream_parquet(file, field, columns)
+    yield from (RawRow(file.name, number, row) for number, row in enumerate(values))
+
+
+def _stream_parquet(file: Path, field: str, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as parquet:
+            _check_columns(parquet.schema_arrow.names, columns, file, field)
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=sorted(set(columns.values()))):
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, field, "parquet", str(error)) from None
 
@@ -72,7 +109,7 @@ def _columns(dataset: DatasetConfig) -> dict[str, str]:
     return columns | ({"solution_column": dataset.solution_column} if dataset.solution_column else {})
 
 
-def _check_columns(present: list[str], columns: dict[str, str], file: Path, field: str) -> None:
+def _check_columns(present: list[str], columns: Mapping[str, str], file: Path, field: str) -> None:
     for setting, column in columns.items():
         if column not in present:
             null = ", or null when there is none" if setting == "solution_column" else ""
@@ -83,6 +120,9 @@ def _check_columns(present: list[str], columns: dict[str, str], file: Path, fiel
 
 
 def _read_parquet(file: Path, field: str, columns: dict[str, str]) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             _check_columns(parquet.schema_arrow.names, columns, file, field)

@@ -29,6 +29,8 @@ ANSWER_OPENS, ANSWER_CLOSES = "<answer>", "</answer>"
 # and all of them, as 8K, 16K and 24K do of a reasoning model's answers.
 DEPTH_WEIGHTS = (0.10, 0.17, 0.17, 0.16, 0.05, 0.05, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.03, 0.03)
 
+STYLES = ("concise", "verbose", "guess", "early_stop")  # of answers: the last two are wrong but by luck
+
 MAX_SHARE_DRAWN = 0.5  # of all problems: beyond it, most draws would repeat an earlier one
 
 
@@ -84,6 +86,18 @@ def response(lines: Sequence[str], answer: int, answer_format: AnswerFormat) -> 
         return f"{steps}{ANSWER_OPENS}{answer}{ANSWER_CLOSES}"
     box = f"\\boxed{{{answer}}}"
     return f"{THOUGHT_OPENS}\n{steps}{THOUGHT_CLOSES}{box}" if answer_format == "thought" else steps + box
+
+
+def answer_in_style(chain: Chain, style: str, answer_format: AnswerFormat, random: np.random.Generator) -> str:
+    """An answer of one of STYLES."""
+    if style == "verbose":
+        return response([2 * line for line in chain.lines()], chain.values[-1], answer_format)
+    if style == "guess":
+        return response([], int(random.integers(0, MAX_VALUE + 1)), answer_format)
+    if style == "early_stop":
+        steps = int(random.integers(0, chain.depth))
+        return response(chain.lines()[:steps], chain.values[steps], answer_format)
+    return chain.solution(answer_format)
 
 
 def draw_depths(count: int, max_depth: int, random: np.random.Generator) -> Sequence[int]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
 from rl_core.config import EmbeddedConfig
-from rl_core.embedded.task import MAX_VALUE, Chain, draw_depths, response
+from rl_core.embedded.task import STYLES, Chain, answer_in_style, draw_depths
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.errors import GuardStop
 from rl_core.progress import Progress
@@ -27,7 +27,6 @@ INITIALIZER_RANGE = 0.08  # transformers' 0.02 waits long on a plateau at this s
 CLEAN_DEPTH = 12
 LOSS_MEMORY = 0.95  # of the running loss
 POOL_BATCHES = 8  # examples are sorted by length within so many batches: less padding, same distribution
-STYLES = ("concise", "verbose", "guess", "early_stop")
 STYLE_WEIGHTS = (0.40, 0.25, 0.25, 0.10)
 
 Example = tuple[list[int], list[int]]  # prompt token ids, answer token ids
@@ -111,7 +110,8 @@ class _ExampleWriter:
         styles = self._random.choice(STYLES, count, p=STYLE_WEIGHTS)
         chains = self._chains(draw_depths(count, self._max_depth, self._random))
         return [
-            self._example(chain, self._answer(chain, str(style))) for chain, style in zip(chains, styles, strict=True)
+            self._example(chain, answer_in_style(chain, str(style), self._format, self._random))
+            for chain, style in zip(chains, styles, strict=True)
         ]
 
     def _chains(self, depths: Sequence[int]) -> Iterator[Chain]:
@@ -120,16 +120,6 @@ class _ExampleWriter:
             while chain.problem in self._held_out:
                 chain = Chain.draw(depth, self._random)
             yield chain
-
-    def _answer(self, chain: Chain, style: str) -> str:
-        if style == "verbose":
-            return response([2 * line for line in chain.lines()], chain.values[-1], self._format)
-        if style == "guess":
-            return response([], int(self._random.integers(0, MAX_VALUE + 1)), self._format)
-        if style == "early_stop":
-            steps = int(self._random.integers(0, chain.depth))
-            return response(chain.lines()[:steps], chain.values[steps], self._format)
-        return chain.solution(self._format)
 
     def _example(self, chain: Chain, answer: str) -> Example:
         prompt = self._tokenizer.apply_chat_template(

@@ -9,27 +9,15 @@ from rl_core.config.data import PromptConfig
 from rl_core.config.models import PolicyConfig
 from rl_core.config.standalone import StandaloneConfig, standalone_config
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmark_files import check_local
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name, check_benchmark
-from rl_core.evaluation.problems import PROBLEMS, check_local, take_benchmark
+from rl_core.evaluation.command_line import DATA, MODEL, OF_THE_PROTOCOL
+from rl_core.evaluation.problems import PROBLEMS, take_benchmark
 from rl_core.evaluation.prompts import trained_prompt
 from rl_core.evaluation.table import print_figures
 from rl_core.manifest import digest_of, publishing, read_json, read_manifest, sampled_digest
 from rl_core.models.source import ModelFolder, find_model
 from rl_core.run_dir import evaluation_name
-
-MODEL, DATA = "--model-dir", "--data-name"
-DEFAULT_OUTPUT = Path("evaluations")
-# Of the command line, by the setting of the protocol that each one is.
-OF_THE_PROTOCOL = {
-    "protocol": "base",
-    "max_new_tokens": "max_new_tokens",
-    "num_samples": "num_samples",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "seed": "seed",
-    "verifier": "verifier",
-    "second_verifier": "second_verifier",
-}
 
 
 def evaluate_folder(options: argparse.Namespace) -> Path:
@@ -67,22 +55,6 @@ def evaluate_folder(options: argparse.Namespace) -> Path:
     print_figures(read_json(result))
     print(f"results: {result}")
     return result
-
-
-def add_options(command: argparse.ArgumentParser) -> None:
-    """What `evaluate` takes beside the options of every stage. Underscores as in other evaluators' command lines."""
-    group = command.add_argument_group("a model that is not part of a run (overrides as in a recipe)")
-    group.add_argument(MODEL, "--model_dir", help="a Hugging Face folder, or a name on the hub")
-    group.add_argument(DATA, "--data_name", help="a benchmark by name, or a json, jsonl or parquet file")
-    group.add_argument("--protocol", help="paper, nemo, siirl or sft_rm_ppo (default: that of --config, else paper)")
-    group.add_argument("--max-new-tokens", "--max_new_tokens", type=int)
-    group.add_argument("--num-samples", "--num_samples", type=int)
-    group.add_argument("--temperature", type=float)
-    group.add_argument("--top-p", "--top_p", type=float)
-    group.add_argument("--seed", type=int)
-    group.add_argument("--verifier", help="boxed, deepscaler or math_verify")
-    group.add_argument("--second-verifier", help="marks the same responses beside the first")
-    group.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results (default: evaluations)")
 
 
 def _settings(options: argparse.Namespace) -> StandaloneConfig:

@@ -152,7 +152,7 @@ def _half_width_here(correct_a: Values, scored_a: Values, correct_b: Values, sco
 
 def _exact_test(correct_a: Values, scored_a: Values, correct_b: Values, scored_b: Values) -> tuple[float, float]:
     """Chance of at most, and of at least, as many right answers of B as there are, given those of both by problem."""
-    chances: Values = np.ones(1)
+    chances: np.ndarray[Any, np.dtype[np.floating[Any]]] = np.ones(1)
     lowest = 0
     for right_a, all_a, right_b, all_b in zip(correct_a, scored_a, correct_b, scored_b, strict=True):
         start, of_problem = _hypergeometric(int(right_a + right_b), int(all_a), int(all_b))

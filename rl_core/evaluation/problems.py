@@ -6,7 +6,6 @@
 Every row that can be marked is asked: a benchmark has no row left out in silence.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,15 @@ from rl_core.config.data import DatasetConfig, PromptConfig
 from rl_core.data.held_out import hold_out
 from rl_core.data.local import check_unchanged
 from rl_core.data.parquet import dataset_digest, write_problems
-from rl_core.data.raw import SUFFIXES, RawRow, column_names, read_rows
+from rl_core.data.raw import RawRow
 from rl_core.data.rows import count_reasons, count_repairs, usable_rows
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmark_files import local_file, read_benchmark
 from rl_core.evaluation.benchmarks import BENCHMARKS, OF_THE_RUN, Benchmark, benchmark_name, is_file
 from rl_core.manifest import file_digest, publishing
 from rl_core.run_dir import RunDir, finished_part
 
 PROBLEMS = "problems.parquet"
-# What published files of problems call the two columns; the benchmark's own names come first.
-PROBLEM_COLUMNS, ANSWER_COLUMNS = ("problem", "question"), ("answer", "final_answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def take_benchmark(
     else:
         assert known is not None, "a file is local"
         source = _fetch(known, field)
-    raw = _asked(_read(source.files, known, field), known)
+    raw = _asked(read_benchmark(source.files, known, field), known)
     rows, set_aside = usable_rows(raw, DatasetConfig(source="embedded", solution_column=None), prompt.prompt_template)
     if not rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(set_aside).items())
@@ -95,67 +93,6 @@ def take_benchmark(
         write_problems(file, rows, split="benchmark", data_source=benchmark_name(benchmark), data=prompt)
     told = ", ".join(f"{count} {reason}" for reason, count in facts["set_aside"].items()) or "none"
     print(f"{facts['benchmark']}: {len(rows)} problems, digest {dataset_digest(into / PROBLEMS)}; set aside: {told}")
-
-
-def local_file(benchmark: str, folder: str | None, field: str) -> Path | None:
-    """The file on this machine that a benchmark is read from; None: it is on the hub.
-
-    Raises:
-        MistakeError: it should be here, and is not.
-    """
-    if is_file(benchmark):
-        path = Path(benchmark).expanduser()
-        if not path.is_file():
-            raise MistakeError(f"{field} is {benchmark!r}: no such file (from {Path.cwd()})")
-        return path
-    if folder is None:
-        return None
-    found = [file for suffix in SUFFIXES if (file := Path(folder).expanduser() / f"{benchmark}{suffix}").is_file()]
-    if not found:
-        raise MistakeError(
-            f"{field} is {benchmark!r}: {folder} (evaluation.benchmark_folder) has no file of that name "
-            f"({', '.join(SUFFIXES)}): put it there, or set the folder to null for the hub"
-        )
-    return found[0]
-
-
-def check_local(benchmark: str, folder: str | None, field: str) -> None:
-    """Look at a benchmark that is a file here, before anything starts.
-
-    Raises:
-        MistakeError: it is not there, cannot be read, or lacks a column.
-    """
-    file = local_file(benchmark, folder, field)
-    if file is not None:
-        _read([file], None if is_file(benchmark) else BENCHMARKS[benchmark], field)
-
-
-def _read(files: Sequence[Path], known: Benchmark | None, field: str) -> list[RawRow]:
-    """Every row, with its columns under the names `problem` and `answer`."""
-    rows = []
-    for file in files:
-        present = column_names(file, field)
-        problem = _column(present, PROBLEM_COLUMNS, known.problem_column if known else None, file, field)
-        answer = _column(present, ANSWER_COLUMNS, known.answer_column if known else None, file, field)
-        dataset = DatasetConfig(
-            source="path", path=str(file), problem_column=problem, answer_column=answer, solution_column=None
-        )
-        rows += [
-            RawRow(row.file, row.row, {"problem": row.values.get(problem), "answer": row.values.get(answer)})
-            for row in read_rows(file, field, dataset)
-        ]
-    return rows
-
-
-def _column(present: Sequence[str], usual: Sequence[str], own: str | None, file: Path, field: str) -> str:
-    wanted = dict.fromkeys([*([own] if own else []), *usual])
-    found = next((name for name in wanted if name in present), None)
-    if found is None:
-        raise MistakeError(
-            f"{field}: {file.name} has none of the columns {', '.join(wanted)}: rename one of its own "
-            f"({', '.join(present)})"
-        )
-    return found
 
 
 def _asked(raw: list[RawRow], known: Benchmark | None) -> list[RawRow]:

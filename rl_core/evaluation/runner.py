@@ -34,7 +34,7 @@ from rl_core.rollout.choose import Choice, choose_engine
 from rl_core.rollout.collect import Collector, Limits, Rollout, tokenize_prompts
 from rl_core.rollout.engine import RolloutEngine, Sampling
 from rl_core.rollout.start import start_engine
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.run_dir import RunDir, StageIndex, finished_part
 from rl_core.training.records import write_rollouts
 from rl_core.training.summary import update_summary
 from rl_core.types import Problem
@@ -73,7 +73,7 @@ class Work:
     result: Path  # JSON
 
 
-def evaluate_model(run: RunDir, index: int | None) -> None:
+def evaluate_model(run: RunDir, index: StageIndex | None) -> None:
     """Evaluate the model of stage `index`, or the base model (None), on every benchmark that is not done yet.
 
     Raises:
@@ -85,7 +85,7 @@ def evaluate_model(run: RunDir, index: int | None) -> None:
         command = "warm-up" if index is None else f"convert --stage {index}"
         raise MistakeError(f"{folder} does not hold a model yet: run `python -m rl_core {command}` first")
     config = run.config
-    name = "base" if index is None else config.stages[index].name
+    name = "base" if index is None else run.stage_name(index)
     model = EvaluatedModel(folder, name, manifest["digest"], config.data)
     works = [_work_of_run(run, benchmark, manifest["digest"]) for benchmark in config.evaluation.benchmarks]
     evaluate(model, works, Settings(config.policy, config.rollout, config.evaluation, config.data))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from rl_core.errors import MistakeError
 from rl_core.models.load import DTYPES
+from rl_core.models.shared_base import SharedBase
 from rl_core.training.grouping import Layout, split_by_tokens
 from rl_core.types import Message
 
@@ -72,6 +73,33 @@ class RewardModel:
         device = self._model.device
         logits = self._model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
         return logits.float()[:, 0].tolist()
+
+
+class SharedRewardModel(RewardModel):
+    """An adapter and a head on the frozen weights that the policy is trained on: no second model is held.
+
+    It computes in the policy's dtype, and its score is that of the last token, whichever that is.
+    """
+
+    def __init__(self, base: SharedBase, head: torch.Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Args:
+        base: with an adapter of the role `reward`.
+        head: [1, H], of the score.
+        """
+        self._base, self._tokenizer = base, tokenizer
+        model = base.causal_lm
+        self._head = head.to(model.device, model.dtype)
+        self.context_tokens = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._padding = 0  # any token: causal attention never sees what is behind the last
+
+    def _forward(self, sequences: Sequence[Tokens]) -> list[float]:
+        device, longest = self._head.device, max(map(len, sequences))
+        tokens = torch.tensor([[*sequence, *[self._padding] * (longest - len(sequence))] for sequence in sequences])
+        last = torch.tensor([len(sequence) - 1 for sequence in sequences])
+        with self._base.answering("reward"):
+            hidden = self._base.causal_lm.base_model(input_ids=tokens.to(device), use_cache=False).last_hidden_state
+            chosen = hidden[torch.arange(len(sequences), device=device), last.to(device)]
+            return torch.nn.functional.linear(chosen, self._head).float()[:, 0].tolist()
 
 
 def _device() -> torch.device:

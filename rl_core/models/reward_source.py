@@ -1,4 +1,4 @@
-"""Where the learned reward model comes from: a folder, read where it is, or a hub, fetched into the run.
+"""Where the learned reward model comes from: a folder, read in place, a hub, fetched into the run, or the run.
 
 It is fetched by the stage `warm-up`, with the first policy: one process fetches, a download that fails is tried again
 there, and a mistake in the name is told before hours of training and not behind the first evaluation. What its files
@@ -15,20 +15,24 @@ from rl_core.config.rewards import RewardConfig
 from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json
+from rl_core.models.adapter_settings import CONFIG as ADAPTER
+from rl_core.models.adapter_settings import FOLDER as ADAPTER_FOLDER
+from rl_core.models.adapter_settings import read_lora, require_head
 from rl_core.models.source import HubModel, ModelFolder, model_folder
 from rl_core.run_dir import RunDir, finished_part
 
 FIELD = "rewards: reward_model: model"
 REVISION_FIELD = "rewards: reward_model: revision"
-ADAPTER = "adapter_config.json"
 HEAD = "ForSequenceClassification"
 DEFAULT_LABELS = 2  # what transformers leaves unwritten in a config.json
 
 
 def fetched_reward_model(config: RecipeConfig) -> RewardConfig | None:
-    """The recipe's reward model where it is to be fetched: its name is no folder here."""
-    reward = config.reward_model
-    return None if reward is None or Path(reward.kwargs["model"]).expanduser().is_dir() else reward
+    """The recipe's reward model where it is to be fetched: it is not trained here, and its name is no folder here."""
+    reward = config.learned_reward
+    if reward is None or reward.is_trained_here:
+        return None
+    return None if Path(reward.kwargs["model"]).expanduser().is_dir() else reward
 
 
 def check_reward_folder(config: RecipeConfig) -> None:
@@ -36,14 +40,26 @@ def check_reward_folder(config: RecipeConfig) -> None:
 
     Raises:
         MistakeError: there is no such folder, or it holds no safetensors, no single score, no chat template, an
-            adapter, or a shorter context than `max_tokens`.
+            adapter, or a shorter context than `max_tokens`; or no adapter with a head, where the backbone is shared.
     """
-    reward = config.reward_model
-    folder = None if reward is None else model_folder(reward.kwargs["model"], FIELD)
-    if reward is None or folder is None:
+    reward = config.learned_reward
+    if reward is None or reward.is_trained_here:
+        return
+    folder = model_folder(reward.kwargs["model"], FIELD)
+    if folder is None and reward.shares_backbone:
+        raise _refused(
+            reward.kwargs["model"],
+            "with backbone: shared it is the folder of an adapter, and there is none of that name; adapters are not "
+            "fetched",
+        )
+    if folder is None:
         return
     if "revision" in reward.kwargs:
         raise MistakeError(f"{REVISION_FIELD} does nothing for a model in a folder: remove it")
+    if reward.shares_backbone:
+        read_lora(folder, FIELD)
+        require_head(folder, FIELD)
+        return
     _check_description(folder, str(folder), reward)
     ModelFolder(folder, FIELD).check()
 
@@ -55,11 +71,13 @@ def take_reward_model(run: RunDir) -> None:
         MistakeError: there is no such model, or the recipe cannot be run with it.
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
-    reward = run.config.reward_model
-    if reward is None:
+    reward = run.config.learned_reward
+    if reward is None or reward.is_trained_here:
+        return
+    check_reward_folder(run.config)
+    if reward.shares_backbone:
         return
     if fetched_reward_model(run.config) is None:
-        check_reward_folder(run.config)
         _try_template(Path(reward.kwargs["model"]).expanduser(), run.config)
     elif finished_part(run.reward_model, run.reward_model_key()) is not None:
         print("reward model: already there")
@@ -68,10 +86,13 @@ def take_reward_model(run: RunDir) -> None:
 
 
 def local_rewards(run: RunDir) -> list[RewardConfig]:
-    """The recipe's rewards, with a fetched reward model named by the folder where it is now."""
-    fetched = fetched_reward_model(run.config)
-    here = {"kwargs": {**fetched.kwargs, "model": str(run.reward_model)}} if fetched else {}
-    return [reward.model_copy(update=here) if reward is fetched else reward for reward in run.config.rewards]
+    """The recipe's rewards, with a reward model that was fetched or trained named by the folder where it is now."""
+    learned = run.config.learned_reward
+    if learned is None or not (learned.is_trained_here or fetched_reward_model(run.config)):
+        return list(run.config.rewards)
+    folder = run.reward_model / ADAPTER_FOLDER if learned.shares_backbone else run.reward_model
+    here = learned.model_copy(update={"kwargs": {**learned.kwargs, "model": str(folder)}})
+    return [here if reward is learned else reward for reward in run.config.rewards]
 
 
 def _fetch(run: RunDir, reward: RewardConfig) -> None:
@@ -88,7 +109,11 @@ def _fetch(run: RunDir, reward: RewardConfig) -> None:
 def _check_description(folder: Path, name: str, reward: RewardConfig) -> None:
     """Refuse a model by its configuration; transformers is not asked, which takes seconds to import."""
     if (folder / ADAPTER).is_file():
-        raise _refused(name, "it is an adapter: merge it into its model (merge_and_unload of peft) and save that")
+        raise _refused(
+            name,
+            "it is an adapter: merge it into its model (merge_and_unload of peft) and save that; or, where it is of "
+            "the model that the policy starts from, add backbone: shared",
+        )
     settings = read_json(folder / "config.json")
     if not isinstance(settings, dict):
         raise _refused(name, "it holds no readable config.json")

@@ -108,6 +108,25 @@ def check_value_model(folder: Path, field: str) -> None:
         )
 
 
+def check_score_model(folder: Path, field: str) -> None:
+    """Refuse a model from which no reward model can be made: transformers must know a classifier of its kind.
+
+    Raises:
+        MistakeError: the message names the kind.
+    """
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    from transformers.modeling_layers import GenericForSequenceClassification
+
+    settings = _load(folder, field)
+    known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(settings) not in known or not issubclass(known[type(settings)], GenericForSequenceClassification):
+        raise MistakeError(
+            f"{field}: no reward model can be made of {folder}, a model of type {settings.model_type}, for which "
+            "transformers has no sequence classifier of the usual build: take one that has, as those of Qwen, Llama "
+            "and Mistral"
+        )
+
+
 def check_context(config: RecipeConfig, context: int | None) -> None:
     """Refuse a stage that is longer than the model's context (None: the model has no limit)."""
     for index, stage in enumerate(config.stages):

@@ -1,5 +1,7 @@
 """A causal language model as the trainer sees it: token ids in, log-probability and entropy of the response tokens out.
 
+With a value head on the same hidden states, their values too.
+
 Shapes: B rows, T tokens, N response tokens of all of them laid end to end, H hidden size.
 """
 
@@ -22,10 +24,11 @@ UNSUPPORTED = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 class TokenLogprobs(torch.nn.Module):
     """Wraps a model so that DeepSpeed sees one forward from token ids to log-probabilities."""
 
-    def __init__(self, causal_lm: PreTrainedModel, *, tile: Tile | None = None) -> None:
+    def __init__(self, causal_lm: PreTrainedModel, *, tile: Tile | None = None, value_head: bool = False) -> None:
         """Args:
             causal_lm: the model.
             tile: tokens and words whose logits exist together; None takes what suits the device.
+            value_head: whether there is one, at zero, on the last hidden states.
 
         Raises:
             MistakeError: the model changes its logits in a way that is not reproduced here.
@@ -36,6 +39,7 @@ class TokenLogprobs(torch.nn.Module):
                 raise MistakeError(f"policy.model_name: models with `{field}` in their config cannot be trained yet")
         self.causal_lm = causal_lm
         self._head = OutputHead(causal_lm.get_output_embeddings(), tile=tile)
+        self.score = new_value_head(causal_lm) if value_head else None
 
     def forward(
         self,
@@ -43,7 +47,9 @@ class TokenLogprobs(torch.nn.Module):
         response_mask: torch.Tensor,
         temperature: float,
         packed_lengths: Sequence[int] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        *,
+        values_alone: bool = False,
+    ) -> tuple[torch.Tensor, ...]:
         """Log-probabilities of response tokens, and the entropy of the distribution each was drawn from.
 
         Args:
@@ -52,14 +58,27 @@ class TokenLogprobs(torch.nn.Module):
             response_mask: [B, T] bool, True on response tokens; never on the first of a sequence.
             temperature: divides the logits.
             packed_lengths: of the sequences that lie end to end, prompt and response; None: one sequence to a row.
+            values_alone: nothing is computed but the values.
 
         Returns:
-            logprobs [N] and entropies [N], float32, in the order of response_mask.nonzero().
+            logprobs [N] and entropies [N], float32, in the order of response_mask.nonzero(); with a value head behind
+            them the value before each of these tokens [N], float32.
         """
         packed = {} if packed_lengths is None else packed_inputs(packed_lengths, tokens.device)
         hidden = self.causal_lm.base_model(input_ids=tokens, use_cache=False, **packed).last_hidden_state
         predicting = hidden[:, :-1][response_mask[:, 1:]]  # [N, H]: the position before each response token
-        return self._head.logprobs(predicting, tokens[response_mask], temperature)
+        values = () if self.score is None else (self.score(predicting).squeeze(-1).float(),)
+        if values_alone:
+            return values
+        return (*self._head.logprobs(predicting, tokens[response_mask], temperature), *values)
+
+
+def new_value_head(transformer: PreTrainedModel) -> torch.nn.Linear:
+    """A scalar head that says zero of everything, in the transformer's dtype, on its device."""
+    head = torch.nn.Linear(transformer.config.get_text_config().hidden_size, 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    return head.to(transformer.device, transformer.dtype)
 
 
 def packed_inputs(lengths: Sequence[int], device: torch.device) -> dict[str, Any]:

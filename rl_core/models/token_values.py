@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from rl_core.config.models import LoraConfig, PolicyConfig
@@ -16,15 +21,24 @@ from rl_core.errors import MistakeError
 from rl_core.models.load import choose_attention, compute_dtype
 from rl_core.models.lora import add_adapter
 from rl_core.models.settings import CRITIC_FIELD, check_value_model
-from rl_core.models.token_logprobs import packed_inputs
+from rl_core.models.token_logprobs import new_value_head, packed_inputs
 
 PREFIX = "token_classifier."
+
+
+class ValueModel(torch.nn.Module):
+    """A new head on the transformer of a causal language model, put together as a token classifier is."""
+
+    def __init__(self, causal_lm: PreTrainedModel) -> None:
+        super().__init__()
+        self.base_model, self.score = causal_lm.base_model, new_value_head(causal_lm)
+        self.dtype = causal_lm.dtype
 
 
 class TokenValues(torch.nn.Module):
     """Wraps a token classifier of one label so that DeepSpeed sees one forward from token ids to values."""
 
-    def __init__(self, token_classifier: PreTrainedModel) -> None:
+    def __init__(self, token_classifier: PreTrainedModel | ValueModel) -> None:
         super().__init__()
         self.token_classifier = token_classifier
 
@@ -60,7 +74,7 @@ def load_token_values(
         MistakeError: transformers has no token classifier of this architecture, or the folder lacks weights.
     """
     check_value_model(folder, CRITIC_FIELD)
-    model = _with_new_head(folder, policy, device)
+    model = with_new_head(AutoModelForTokenClassification, folder, policy, device, field=CRITIC_FIELD)
     if policy.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if lora is not None:
@@ -69,12 +83,26 @@ def load_token_values(
     return TokenValues(model)
 
 
-def _with_new_head(folder: Path, policy: PolicyConfig, device: torch.device) -> PreTrainedModel:
-    """A token classifier of one label whose head is zero and all else from the folder."""
+def with_new_head(
+    kind: type[AutoModelForTokenClassification] | type[AutoModelForSequenceClassification],
+    folder: Path,
+    policy: PolicyConfig,
+    device: torch.device,
+    *,
+    field: str,
+) -> PreTrainedModel:
+    """A classifier of one label whose head is zero and all else from the folder.
+
+    Args:
+        field: of the configuration that names the folder, for messages.
+
+    Raises:
+        MistakeError: the folder lacks weights of the model below the head.
+    """
     config = AutoConfig.from_pretrained(folder, num_labels=1)
     config.classifier_dropout = 0.0
     with _without_report():  # which would say of every run that the head is new
-        model, found = AutoModelForTokenClassification.from_pretrained(
+        model, found = kind.from_pretrained(
             folder,
             config=config,
             dtype=compute_dtype(policy, device),
@@ -83,7 +111,7 @@ def _with_new_head(folder: Path, policy: PolicyConfig, device: torch.device) -> 
         )
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("score."))
     if missing:
-        raise MistakeError(f"{CRITIC_FIELD}: {folder} lacks {len(missing)} of the model's weights, first {missing[0]}")
+        raise MistakeError(f"{field}: {folder} lacks {len(missing)} of the model's weights, first {missing[0]}")
     for parameter in model.score.parameters():
         torch.nn.init.zeros_(parameter)
     return model

@@ -7,10 +7,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
-from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts
+from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
 from rl_core.run_dir import RunDir
+from rl_core.tracking import run_url
+from rl_core.work import read_work
 
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
 
@@ -23,16 +26,19 @@ def collect(run: RunDir) -> RunFacts:
     for index in range(len(run.config.stages)):
         first_step = stages[-1].first_step + stages[-1].steps_done if stages else 0
         stages.append(_stage(run, index, first_step, parts, missing))
-    base_evaluation = _evaluation(parts["evaluate base"], missing)
+    base = parts["evaluate base"]
     return RunFacts(
         root=run.root,
         config=run.config,
         sources=_manifest(parts["download"]),
         data=_manifest(parts["data"]),
         base=_manifest(parts["base model"]),
-        base_evaluation=base_evaluation,
+        base_evaluation=_evaluation(base, missing),
+        base_further=_further(base, missing),
         stages=tuple(stages),
         missing=tuple(missing),
+        work=tuple(_work(record) for record in read_work(run.work)),
+        links=_links(run),
     )
 
 
@@ -65,6 +71,7 @@ def _stage(run: RunDir, index: int, first_step: int, parts: Mapping[str, Part], 
         summary=summary if isinstance(summary, dict) else None,
         model=_manifest(parts[f"convert {stage.name}"]),
         evaluation=_evaluation(parts[f"evaluate {stage.name}"], missing),
+        further=_further(parts[f"evaluate {stage.name}"], missing),
     )
 
 
@@ -86,15 +93,44 @@ def _metrics(file: Path, missing: list[str]) -> tuple[Mapping[str, Any], ...]:
 def _evaluation(part: Part, missing: list[str]) -> Evaluation | None:
     if part.state != DONE:
         return None
-    results = read_json(part.path)
-    try:
-        evaluation = _parse_evaluation(part.path, results)
-    except (KeyError, TypeError, ValueError) as error:
-        missing.append(f"{part.name}: its results cannot be read ({type(error).__name__}: {error}), so left out here")
+    evaluation = _read_evaluation(part.name, part.path, missing)
+    if evaluation is None:
         return None
     if evaluation.samples is None:
         missing.append(f"{part.name}: the responses ({part.path.with_suffix('.parquet').name}) are not there")
     return evaluation
+
+
+def _further(part: Part, missing: list[str]) -> tuple[Evaluation, ...]:
+    """What else the same model was asked: every other evaluation beside the recipe's own, by name of its file."""
+    if part.state != DONE:
+        return ()
+    files = sorted(file for file in part.path.parent.glob("*.json") if file != part.path)
+    read = [_read_evaluation(f"{part.name}, {file.stem}", file, missing) for file in files]
+    return tuple(evaluation for evaluation in read if evaluation is not None)
+
+
+def _read_evaluation(name: str, file: Path, missing: list[str]) -> Evaluation | None:
+    try:
+        return _parse_evaluation(file, read_json(file))
+    except (KeyError, TypeError, ValueError) as error:
+        missing.append(f"{name}: its results cannot be read ({type(error).__name__}: {error}), so left out here")
+        return None
+
+
+def _links(run: RunDir) -> tuple[tuple[str, str], ...]:
+    url = run_url(run)
+    return (("Weights & Biases", url),) if url else ()
+
+
+def _work(record: Mapping[str, Any]) -> Work:
+    return Work(
+        part=str(record["part"]),
+        started_at=str(record["started_at"]),
+        seconds=float(record["seconds"]),
+        status=str(record["status"]),
+        hardware=Hardware(**record["hardware"]),
+    )
 
 
 def _parse_evaluation(file: Path, results: Mapping[str, Any]) -> Evaluation:

@@ -22,6 +22,12 @@ class Bracketed(str):
     __slots__ = ()
 
 
+class Link(str):
+    """The address of a page, set so that it can be followed."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     level: int  # 1 is the title
@@ -30,7 +36,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    parts: Sequence[str]  # str, Code or Strong, one after the other
+    parts: Sequence[str]  # str, Code, Strong or Link, one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +69,20 @@ class Preformatted:
     text: str
 
 
-Block = Heading | Paragraph | Bullets | Table | Picture | Preformatted
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """A number that stands for the whole run."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigures:
+    """A few of them, side by side where there is room."""
+
+    figures: Sequence[KeyFigure]
+
+
+Block = Heading | Paragraph | Bullets | Table | Picture | Preformatted | KeyFigures

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_core.config import RecipeConfig
+from rl_core.hardware import Hardware
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class StageFacts:
     summary: Mapping[str, Any] | None
     model: Mapping[str, Any] | None  # manifest of the converted model
     evaluation: Evaluation | None
+    further: tuple[Evaluation, ...] = ()
 
     @property
     def steps_done(self) -> int:
@@ -102,12 +104,29 @@ class StageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """One process that worked on a part of the run."""
+
+    part: str  # as in the plan
+    started_at: str  # ISO 8601, UTC
+    seconds: float
+    status: str  # of `rl_core.work`
+    hardware: Hardware
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of all its devices together."""
+        return self.hardware.num_devices * self.seconds / 3600
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model of the results table: the base, or what a stage ended with."""
 
     name: str
     cumulative_step: int
     evaluation: Evaluation
+    further: tuple[Evaluation, ...] = ()  # on other benchmarks, or under other protocols
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +139,18 @@ class RunFacts:
     data: Mapping[str, Any] | None
     base: Mapping[str, Any] | None
     base_evaluation: Evaluation | None
+    base_further: tuple[Evaluation, ...]
     stages: tuple[StageFacts, ...]
     missing: tuple[str, ...]  # one sentence each
+    work: tuple[Work, ...] = ()  # in the order in which it began
+    links: tuple[tuple[str, str], ...] = ()  # where else the run can be seen: what, and its address
 
     @property
     def models(self) -> tuple[Model, ...]:
         """The evaluated models, in the order in which they were made."""
-        base = [Model("base", 0, self.base_evaluation)] if self.base_evaluation else []
+        base = [Model("base", 0, self.base_evaluation, self.base_further)] if self.base_evaluation else []
         stages = [
-            Model(stage.name, stage.first_step + stage.steps_done, stage.evaluation)
+            Model(stage.name, stage.first_step + stage.steps_done, stage.evaluation, stage.further)
             for stage in self.stages
             if stage.evaluation
         ]

@@ -4,6 +4,7 @@ The page is well-formed XML as well. It has no script and asks no other file or 
 """
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +15,9 @@ from rl_core.report.document import (
     Bullets,
     Code,
     Heading,
+    KeyFigure,
+    KeyFigures,
+    Link,
     Paragraph,
     Picture,
     Preformatted,
@@ -21,6 +25,8 @@ from rl_core.report.document import (
     Table,
 )
 
+NUMBER_AND_PERCENT = re.compile(r"(?<=\d) (?=%)")  # the space between them, which no line may end with
+CONTENTS_LEVEL = 2  # of the headings that the page's contents name
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -33,7 +39,7 @@ PAGE = """<!DOCTYPE html>
 {style}</style>
 </head>
 <body>
-<main>
+{contents}<main>
 {body}
 </main>
 </body>
@@ -46,13 +52,14 @@ Pictures = Mapping[str, tuple[bytes, bytes]]  # PNG for light and for dark pages
 def to_html(blocks: Sequence[Block], *, title: str, pictures: Pictures) -> str:
     """The report as one page, with its pictures inside."""
     body = "\n".join(_block(block, pictures) for block in blocks)
-    return PAGE.format(title=escape(title), style=STYLE, body=body)
+    return PAGE.format(title=escape(title), style=STYLE, contents=_contents(blocks), body=body)
 
 
 def _block(block: Block, pictures: Pictures) -> str:
     match block:
         case Heading():
-            return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
+            anchor = f' id="{_anchor(block)}"' if block.level == CONTENTS_LEVEL else ""
+            return f"<h{block.level}{anchor}>{escape(block.text)}</h{block.level}>"
         case Paragraph():
             return f"<p>{_inline(block.parts)}</p>"
         case Bullets():
@@ -64,6 +71,24 @@ def _block(block: Block, pictures: Pictures) -> str:
             return f'<pre tabindex="0">{escape(block.text)}</pre>'
         case Table():
             return _table(block)
+        case KeyFigures():
+            return f'<dl class="figures">\n{"".join(map(_key_figure, block.figures))}</dl>'
+
+
+def _contents(blocks: Sequence[Block]) -> str:
+    """A line of links to the sections."""
+    sections = [block for block in blocks if isinstance(block, Heading) and block.level == CONTENTS_LEVEL]
+    links = "".join(f'<a href="#{_anchor(section)}">{escape(section.text)}</a>\n' for section in sections)
+    return f'<nav aria-label="Sections">\n{links}</nav>\n' if links else ""
+
+
+def _anchor(heading: Heading) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.text.lower()).strip("-")
+
+
+def _key_figure(figure: KeyFigure) -> str:
+    note = f"<small>{escape(figure.note)}</small>" if figure.note else ""
+    return f"<div><dt>{escape(figure.label)}</dt><dd>{escape(figure.value)}{note}</dd></div>\n"
 
 
 def _picture(picture: Picture, light: bytes, dark: bytes) -> str:
@@ -101,7 +126,10 @@ def _inline(parts: Sequence[str]) -> str:
 def _part(part: str) -> str:
     if isinstance(part, Code):
         return f"<code>{escape(part)}</code>"
+    part = type(part)(NUMBER_AND_PERCENT.sub("\u00a0", part))
     if isinstance(part, Bracketed):
         value, _, rest = part.partition(" ")
         return f'{escape(value)} <span class="interval">{escape(rest)}</span>'
+    if isinstance(part, Link):
+        return f'<a href="{escape(part)}">{escape(part)}</a>'
     return f"<strong>{escape(part)}</strong>" if isinstance(part, Strong) else escape(part)

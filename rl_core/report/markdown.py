@@ -3,7 +3,19 @@
 import re
 from collections.abc import Callable, Sequence
 
-from rl_core.report.document import Block, Bullets, Code, Heading, Paragraph, Picture, Preformatted, Strong, Table
+from rl_core.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    KeyFigures,
+    Link,
+    Paragraph,
+    Picture,
+    Preformatted,
+    Strong,
+    Table,
+)
 
 SPECIAL = re.compile(r"([\\`*\[\]<>|#~&$]|\b_|_\b)")
 
@@ -28,6 +40,9 @@ def _block(block: Block) -> str:
             return f"{fence}\n{block.text}\n{fence}"
         case Table():
             return _table(block)
+        case KeyFigures():
+            rows = [[figure.label, figure.value, figure.note] for figure in block.figures]
+            return _table(Table(["", "", ""], rows, frozenset({0, 2})))
 
 
 def _table(table: Table) -> str:
@@ -56,6 +71,8 @@ def _part(part: str) -> str:
         ticks = "`" * (1 + max((len(run) for run in re.findall("`+", part)), default=0))
         pad = " " if part.startswith("`") or part.endswith("`") else ""
         return f"{ticks}{pad}{part}{pad}{ticks}"
+    if isinstance(part, Link):
+        return f"<{part}>"
     return f"**{_text(part)}**" if isinstance(part, Strong) else _text(part)
 
 

@@ -1,4 +1,4 @@
-"""The three pictures: reward by step, lengths by step, held-out pass@1 by step."""
+"""The pictures: reward, lengths, entropy and disagreement, and held-out pass@1, all by step."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,12 +10,15 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from rl_core.report.compare import moving_average
 from rl_core.report.facts import Interval, RunFacts, StageFacts
+from rl_core.report.references import Reference, references
 from rl_core.report.style import Theme, new_figure, themed, to_png
 
-TRAINING, LENGTHS, EVALUATION = "training_curve", "lengths_curve", "evaluation_curve"
+TRAINING, LENGTHS, DYNAMICS = "training_curve", "lengths_curve", "dynamics_curve"
+EVALUATION = "evaluation_curve"
 MAX_WINDOW = 51  # steps; a longer mean would hide a collapse
 WINDOWS_IN_LONGEST_STAGE = 6  # so that a short stage still shows its course
 NARROW_BAND = 0.16  # of the width: labels of narrower stages take turns in two rows
+NAMES_APART = 0.055  # of the height
 MAX_LEGEND_ROW = 80  # characters that fit below a figure
 
 
@@ -25,6 +28,7 @@ def draw(facts: RunFacts, theme: Theme) -> dict[str, bytes | None]:
     pictures: dict[str, tuple[Callable[[RunFacts, Theme], Figure], bool]] = {
         TRAINING: (_training, trained),
         LENGTHS: (_lengths, trained),
+        DYNAMICS: (_dynamics, any(stage.series("entropy_mean")[1] for stage in facts.stages)),
         EVALUATION: (_evaluation, bool(facts.models)),
     }
     with themed(theme):
@@ -78,9 +82,34 @@ def _lengths(facts: RunFacts, theme: Theme) -> Figure:
     return figure
 
 
+def _dynamics(facts: RunFacts, theme: Theme) -> Figure:
+    figure, (above, below) = new_figure(rows=2)
+    window = smoothing_window(facts.stages)
+    labels = _Once()
+    for panel in (above, below):
+        _bands(panel, facts, theme, labelled=panel is above)
+    for stage in facts.stages:
+        _raw_and_smooth(above, stage, "entropy_mean", window, theme.blue, labels)
+        _raw_and_smooth(below, stage, "sampler_logprob_error_mean", window, theme.blue, labels)
+    above.set_ylabel("entropy, nats per token")
+    _fit(above, [stage.series("entropy_mean")[1] for stage in facts.stages])
+    below.set_ylabel("sampler against trainer")
+    errors = [stage.series("sampler_logprob_error_mean")[1] for stage in facts.stages]
+    bound = facts.config.guard.max_sampler_logprob_error
+    if bound is not None:
+        ends = [0, sum(stage.steps_done for stage in facts.stages)]
+        below.plot(ends, [bound] * 2, "--", color=theme.orange, label=labels(f"the run stops at {bound:g}"))
+    beyond = max(_top(errors), bound or 1.0) - 1.0
+    below.set_ylim(1.0 - 0.1 * beyond, 1.0 + 1.2 * beyond or None)
+    _steps_axis(below)
+    _legend(figure, above, below)
+    return figure
+
+
 def _evaluation(facts: RunFacts, theme: Theme) -> Figure:
     figure, (axes,) = new_figure()
     _bands(axes, facts, theme)
+    published = references(facts)
     intervals = [model.evaluation.pass_at_1 for model in facts.models]
     axes.errorbar(
         [model.cumulative_step for model in facts.models],
@@ -104,11 +133,30 @@ def _evaluation(facts: RunFacts, theme: Theme) -> Figure:
         axes, facts, [pair for steps, rewards in validation for pair in zip(steps, rewards, strict=True)]
     )
     axes.set_ylabel("held-out problems solved (fraction)")
-    _fit(axes, [highest], room=1.2)
+    _fit(axes, [highest, [reference.pass_at_1 for reference in published]], room=1.2)
+    _reference_lines(axes, published, theme)
     axes.margins(x=0.06)
     _steps_axis(axes)
     _legend(figure, axes)
     return figure
+
+
+def _reference_lines(axes: Axes, published: Sequence[Reference], theme: Theme) -> None:
+    """A dotted line across for each, named right of it, where the names keep their distance."""
+    low, high = axes.get_ylim()
+    place = low
+    for reference in sorted(published, key=lambda reference: reference.pass_at_1):
+        axes.axhline(reference.pass_at_1, color=theme.muted, linestyle=":", linewidth=1.4, zorder=1)
+        place = max(reference.pass_at_1, place + NAMES_APART * (high - low))
+        axes.text(
+            1.01,
+            place,
+            f"{reference.pass_at_1:.3f} {reference.model}",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
+            color=theme.muted,
+        )
 
 
 def _name_points(axes: Axes, facts: RunFacts, others: Sequence[tuple[int, float]]) -> list[float]:
@@ -201,9 +249,10 @@ def _steps_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, *panels: Axes) -> None:
     """Below the figure, in one row where that fits; what has error bars comes first."""
-    handles, labels = axes.get_legend_handles_labels()
+    named = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles, labels = [handle for handle, _ in named], [label for _, label in named]
     order = sorted(range(len(labels)), key=lambda at: not isinstance(handles[at], ErrorbarContainer))
     columns = 1 if sum(map(len, labels)) > MAX_LEGEND_ROW else len(labels)
     figure.legend(

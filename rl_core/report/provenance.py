@@ -1,6 +1,5 @@
-"""What a run was made from and how to make it again: data, promotions, protocol, seeds, versions, digests, command."""
+"""What a run was made from and how to make it again: data, protocol, seeds, versions, digests, command."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +9,8 @@ from rl_core.config import dump_config
 from rl_core.manifest import digest_of
 from rl_core.opening import short_path
 from rl_core.report.document import Block, Bullets, Code, Heading, Paragraph, Preformatted, Table
-from rl_core.report.facts import RunFacts, StageFacts
-from rl_core.report.wording import ABSENT, count, listed
+from rl_core.report.facts import RunFacts
+from rl_core.report.wording import ABSENT, count, listed, plain
 
 ALL_TEXT = frozenset(range(4))
 
@@ -45,18 +44,12 @@ def data(facts: RunFacts) -> list[Block]:
     return [*blocks, *_origins(facts)]
 
 
-def promotions(facts: RunFacts) -> list[Block]:
-    """Which checkpoint of each finished stage went on, and on which numbers that was decided."""
-    items = [_promotion(stage) for stage in facts.stages if stage.summary and stage.summary.get("promotion")]
-    return [Heading(2, "Promotions"), Bullets(items)] if items else []
-
-
 def protocol(facts: RunFacts) -> list[Block]:
     """How every model was asked and marked, and the seeds."""
     evaluation = facts.config.evaluation
     measured = facts.models[0].evaluation.protocol if facts.models else {}
     settings: Mapping[str, Any] = measured or evaluation.protocol.model_dump(mode="json")
-    rows = [[name, Code(_value(value))] for name, value in settings.items()]
+    rows = [[name, Code(plain(value))] for name, value in settings.items()]
     if "prompt_template" not in settings:
         rows.append(["prompt_template", Code(facts.config.data.prompt_template)])
     seeds = (
@@ -102,13 +95,6 @@ def _file(file: Mapping[str, Any]) -> list[str]:
     return [Code(str(file.get("name"))), size, Code(str(file.get("digest"))), ")"]
 
 
-def _promotion(stage: StageFacts) -> Sequence[str]:
-    promotion = (stage.summary or {})["promotion"]
-    numbers = [f"{name} {_value(value)}" for name, value in promotion.get("numbers", {}).items()]
-    told = f": {promotion.get('decision')}, step {promotion.get('step')}"
-    return [stage.name, told, f", on {listed(numbers)}." if numbers else "."]
-
-
 def _digests(facts: RunFacts) -> list[list[str]]:
     """The configuration and every finished part."""
     parts = {"sources": facts.sources, "data": facts.data, "base model": facts.base}
@@ -131,9 +117,3 @@ def _versions(facts: RunFacts) -> list[Block]:
             found.setdefault(package, set()).add(str(version))
     rows = [[package, listed(sorted(versions))] for package, versions in found.items()]
     return [Table(["package", "version"], rows, ALL_TEXT)]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

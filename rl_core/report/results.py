@@ -22,10 +22,9 @@ def results_table(facts: RunFacts) -> list[Block]:
     if not models:
         return [Paragraph(["No model has been evaluated yet."])]
     evaluations = [model.evaluation for model in models]
-    changes = [None, *[change(before, after) for before, after in pairwise(evaluations)]]
     rows = [
         ["pass@1", *[interval(evaluation.pass_at_1) for evaluation in evaluations]],
-        ["change from the model before, paired", *[interval(value, signed=True) for value in changes]],
+        *_changes(evaluations, models[0].name),
         *_rows_by_k(evaluations),
         ["tokens of a response, mean", *[tokens(evaluation.response_tokens_mean) for evaluation in evaluations]],
         ["cut off by the limit", *[percent(evaluation.truncated_fraction) for evaluation in evaluations]],
@@ -38,6 +37,50 @@ def results_table(facts: RunFacts) -> list[Block]:
         "brackets: 95 % intervals over problems and samples."
     )
     return [Paragraph([told]), Table(["", *[_title(model) for model in models]], rows)]
+
+
+def further_benchmarks(facts: RunFacts) -> list[Block]:
+    """Pass@1 of every model on what else it was asked, and the change from the first model; nothing where none was."""
+    models = facts.models
+    asked = {_asked(evaluation): evaluation for model in models for evaluation in model.further}
+    if not asked:
+        return []
+    rows = []
+    for name, example in asked.items():
+        found = [next((one for one in model.further if _asked(one) == name), None) for model in models]
+        rows.append([_benchmark(example), *[interval(one.pass_at_1) if one else ABSENT for one in found]])
+        first = found[0]
+        if first is not None and any(found[1:]):
+            changes = [change(first, one) if one else None for one in found[1:]]
+            label = f"change from {models[0].name}, paired"
+            rows.append([label, ABSENT, *[interval(value, signed=True) for value in changes]])
+    told = "Pass@1, each benchmark under the protocol that is named with it, the same for every model."
+    headers = ["", *[_title(model) for model in models]]
+    return [Heading(3, "Further benchmarks"), Paragraph([told]), Table(headers, rows)]
+
+
+def _asked(evaluation: Evaluation) -> str:
+    """Benchmark and digest of the protocol: what the file is named after."""
+    return evaluation.file.stem
+
+
+def _benchmark(evaluation: Evaluation) -> str:
+    """The benchmark with what a reader needs of its protocol."""
+    protocol = evaluation.protocol
+    return (
+        f"{evaluation.benchmark}, {evaluation.num_problems:,} problems x {protocol.get('num_samples', '?')}, T "
+        f"{protocol.get('temperature', '?')}, {protocol.get('max_new_tokens', '?')} tokens"
+    )
+
+
+def _changes(evaluations: Sequence[Evaluation], first: str) -> list[list[str]]:
+    """By how much each model differs from the first, and, where that is another, from the one before it."""
+    first_to_each = [None, *[change(evaluations[0], after) for after in evaluations[1:]]]
+    each_to_next = [None, *[change(before, after) for before, after in pairwise(evaluations)]]
+    rows = [[f"change from {first}, paired", *[interval(value, signed=True) for value in first_to_each]]]
+    if len(evaluations) > 2:
+        rows.append(["change from the model before, paired", *[interval(value, signed=True) for value in each_to_next]])
+    return rows if len(evaluations) > 1 else []
 
 
 def responses(facts: RunFacts) -> list[Block]:

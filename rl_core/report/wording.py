@@ -1,7 +1,9 @@
 """How numbers and foreign texts are written in a report, the same everywhere."""
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from rl_core.report.document import Bracketed
 from rl_core.report.facts import Interval
@@ -52,6 +54,13 @@ def gibibytes(size: float | None) -> str:
 def listed(names: Sequence[str]) -> str:
     """A, B and C."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def plain(value: Any) -> str:
+    """A setting or a number whose meaning is not known here."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def printable(text: str) -> str:

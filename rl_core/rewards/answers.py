@@ -31,6 +31,11 @@ def opens_thought(prompt: str) -> bool:
     return prompt.rstrip().endswith(THOUGHT_OPENS)
 
 
+def with_opened_thought(response: str, thought_open: bool) -> str:
+    """A response as a turn of its own: the tag of a thought that the prompt opened is part of what was said."""
+    return f"{THOUGHT_OPENS}\n{response}" if thought_open else response
+
+
 def last_box(text: str) -> str | None:
     r"""The content of the last balanced `\boxed{...}` or `\fbox{...}` in `text`; None when there is none.
 

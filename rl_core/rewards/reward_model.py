@@ -11,16 +11,31 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from rl_core.rewards.answers import THOUGHT_OPENS
+from rl_core.errors import MistakeError
+from rl_core.rewards.answers import with_opened_thought
 from rl_core.rewards.sample import Sample
 from rl_core.types import Message
 
 if TYPE_CHECKING:
     from rl_core.models.reward_model import RewardModel
+
+
+class Judge(Protocol):
+    """A reward model that is loaded."""
+
+    context_tokens: int | None  # None: no limit
+
+    def tokens(self, conversation: Sequence[Message]) -> list[int]:
+        """A conversation by the model's own chat template."""
+        ...
+
+    def scores(self, sequences: Sequence[list[int]], max_batch_tokens: int) -> list[float]:
+        """The score of each sequence, in their order."""
+        ...
 
 
 def reward_model(
@@ -32,6 +47,9 @@ def reward_model(
     batch_tokens: Annotated[int, Field(ge=1)] = 16384,
     mean: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
+    backbone: Literal["own", "shared"] = "own",
+    trained_on: Literal["first_policy", "base"] = "first_policy",  # read by what puts adapters on the base
+    judge: Judge | None = None,
 ) -> list[float | None]:
     """(score - mean) / scale for each conversation; None where it is too long, or the score is no finite number.
 
@@ -42,11 +60,22 @@ def reward_model(
             unscored, since a score of its beginning would be none of the answer.
         batch_tokens: computed together at most, padding included; a longer conversation is alone.
         mean, scale: of the model's scores, to bring them to the size of other rewards.
+        backbone: own: a model of its own; shared: `model` is the folder of an adapter and a head, which are put on the
+            frozen weights below the policy's adapter.
+        trained_on: shared: the model that the adapter is for: the one that the first stage starts with, or the base
+            without the adapter that the first stage goes on with.
+        judge: shared: the model. No option of a recipe: a training hands it over.
 
     Raises:
         ValueError: the prompt of a response is not known.
+        MistakeError: `backbone` is shared, and this is no training.
     """
-    judge = load_judge(model)
+    if backbone == "shared" and judge is None:
+        raise MistakeError(
+            "rewards: reward_model: backbone is 'shared', with the weights of what is trained: only a training can ask "
+            "it; take backbone: own and the merged model"
+        )
+    judge = judge or load_judge(model)
     sequences = [judge.tokens(_conversation(sample)) for sample in samples]
     limit = max_tokens or judge.context_tokens or math.inf
     short = [index for index, sequence in enumerate(sequences) if len(sequence) <= limit]
@@ -70,10 +99,10 @@ def load_judge(folder: str) -> "RewardModel":
 def _conversation(sample: Sample) -> list[Message]:
     """The prompt's messages and the response as the answer to them.
 
-    A thought that the policy's template opened in the prompt is part of what it said, so its tag stands before the
-    response; what becomes of thoughts is decided by the reward model's own template.
+    A thought that the policy's template opened in the prompt is part of it; what becomes of thoughts is decided by the
+    reward model's own template.
     """
     if not sample.messages:
         raise ValueError("reward_model needs the messages of every prompt")
-    response = f"{THOUGHT_OPENS}\n{sample.response}" if sample.thought_open else sample.response
+    response = with_opened_thought(sample.response, sample.thought_open)
     return [*sample.messages, {"role": "assistant", "content": response}]

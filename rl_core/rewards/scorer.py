@@ -15,7 +15,7 @@ from rl_core.rewards.deepscaler import deepscaler
 from rl_core.rewards.grading import pool
 from rl_core.rewards.math_verify import math_verify
 from rl_core.rewards.overlong import overlong_penalty
-from rl_core.rewards.reward_model import load_judge, reward_model
+from rl_core.rewards.reward_model import Judge, load_judge, reward_model
 from rl_core.rewards.sample import Sample
 from rl_core.rewards.shaped import shaped
 from rl_core.rewards.user import UserReward
@@ -34,6 +34,7 @@ REWARDS: dict[str, Callable[..., list[float | None]]] = {
     "reward_model": reward_model,
 }
 GRADED = frozenset(("deepscaler", "math_verify", "answer_tag", "shaped"))  # rewards that may ask the slow path
+NO_OPTIONS = frozenset(("samples", "judge"))  # of a reward's arguments, those that no recipe gives
 BOX_ONLY = frozenset(("boxed", "deepscaler"))  # rewards that do not look at <answer> tags
 
 
@@ -44,13 +45,20 @@ class Scorer:
         MistakeError: a reward's options or a user's function are wrong.
     """
 
-    def __init__(self, rewards: Sequence[RewardConfig]) -> None:
+    def __init__(self, rewards: Sequence[RewardConfig], judge: Judge | None = None) -> None:
+        """Args:
+        judge: the reward model that shares its weights with what is trained, where the recipe has one.
+        """
         names = [reward.name for reward in rewards]
-        if len(set(names)) < len(names):
-            raise MistakeError(f"rewards: two have the same name: {', '.join(names)}; give one of them another `name`")
+        for name in sorted(name for name in set(names) if names.count(name) > 1):
+            raise MistakeError(
+                f"rewards: two have the same name: {name}; give a function of yours another `name`, and one of the "
+                "project's own once, with the weight of both"
+            )
         self._extract = extract_answer if BOX_ONLY.issuperset(names) else final_answer
-        self._judges = [reward.kwargs["model"] for reward in rewards if reward.is_reward_model]
-        self._rewards = [(reward.name, reward.weight, load_reward(reward)) for reward in rewards]
+        own = [reward for reward in rewards if reward.is_reward_model and not reward.shares_backbone]
+        self._judges = [reward.kwargs["model"] for reward in own]
+        self._rewards = [(reward.name, reward.weight, load_reward(reward, judge)) for reward in rewards]
 
     def warm_up(self) -> None:
         """Start what the rewards will ask beside this process, without waiting for it; load a reward model."""
@@ -100,12 +108,13 @@ class Scorer:
         return Score(reward, breakdown, self._extract(sample.graded))
 
 
-def load_reward(reward: RewardConfig) -> RewardFunction:
+def load_reward(reward: RewardConfig, judge: Judge | None = None) -> RewardFunction:
     """The function of a reward, its options bound: what is wrong with them is told here, before anything is sampled."""
     if reward.file is not None:
         return UserReward(reward.name, reward.file, reward.function, reward.kwargs)
     function = REWARDS[reward.name]
-    options = {name: option for name, option in inspect.signature(function).parameters.items() if name != "samples"}
+    parameters = inspect.signature(function).parameters
+    options = {name: option for name, option in parameters.items() if name not in NO_OPTIONS}
     for name, value in reward.kwargs.items():
         if name not in options:
             allowed = f"it has {', '.join(options)}" if options else "it has none"
@@ -117,4 +126,6 @@ def load_reward(reward: RewardConfig) -> RewardFunction:
     missing = [name for name, option in options.items() if option.default is option.empty and name not in reward.kwargs]
     if missing:
         raise MistakeError(f"rewards: {reward.name} needs the option `{missing[0]}`")
+    if reward.shares_backbone:
+        return partial(function, judge=judge, **reward.kwargs)
     return partial(function, **reward.kwargs)

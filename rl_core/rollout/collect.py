@@ -113,29 +113,44 @@ class Collector:
         generated = time.perf_counter()
         if self._world.rank % group_size:  # the first of the group speaks for it
             own, completions = [], []
-        # One by one: batch_decode makes one text of no completions, which is what a rank with an empty share has.
-        responses = [
-            self._tokenizer.decode(completion.token_ids, skip_special_tokens=True) for completion in completions
-        ]
-        scores = self._scorer.score(
-            responses,
-            [problem.answer for problem, _ in own],
-            [completion.finish_reason == "length" for completion in completions],
-            [len(completion.token_ids) for completion in completions],
-            [limits.response_tokens(problem) for problem, _ in own],
-            [self._opens_thought(problem) for problem, _ in own],
-            [problem.messages for problem, _ in own],
-        )
-        scored = time.perf_counter()
-        rollouts = [
-            Rollout(problem, sample, completion, response, score)
-            for (problem, sample), completion, response, score in zip(own, completions, responses, scores, strict=True)
-        ]
+        rollouts = scored(own, completions, self._tokenizer, self._scorer, limits)
+        score_seconds = time.perf_counter() - generated
         gathered = [rollout for share in self._world.gather(rollouts) for rollout in share]
-        return Collected(gathered, generated - start, scored - generated)
+        return Collected(gathered, generated - start, score_seconds)
 
-    def _opens_thought(self, problem: Problem) -> bool:
-        return opens_thought(self._tokenizer.decode(list(problem.prompt_ids[-PROMPT_END_TOKENS:])))
+
+def scored(
+    wanted: Sequence[tuple[Problem, int]],
+    completions: Sequence[Completion],
+    tokenizer: PreTrainedTokenizerBase,
+    scorer: Scorer,
+    limits: Limits,
+) -> list[Rollout]:
+    """Completions, each with its text and score.
+
+    Args:
+        wanted: of each completion its problem and the number of the sample.
+    """
+    # One by one: batch_decode makes one text of no completions, which is what a rank with an empty share has.
+    responses = [tokenizer.decode(completion.token_ids, skip_special_tokens=True) for completion in completions]
+    scores = scorer.score(
+        responses,
+        [problem.answer for problem, _ in wanted],
+        [completion.finish_reason == "length" for completion in completions],
+        [len(completion.token_ids) for completion in completions],
+        [limits.response_tokens(problem) for problem, _ in wanted],
+        [ends_in_thought(problem, tokenizer) for problem, _ in wanted],
+        [problem.messages for problem, _ in wanted],
+    )
+    return [
+        Rollout(problem, sample, completion, response, score)
+        for (problem, sample), completion, response, score in zip(wanted, completions, responses, scores, strict=True)
+    ]
+
+
+def ends_in_thought(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the prompt opens a thought, in which the response begins."""
+    return opens_thought(tokenizer.decode(list(problem.prompt_ids[-PROMPT_END_TOKENS:])))
 
 
 def response_metrics(rollouts: Sequence[Rollout]) -> dict[str, float | int | None]:

@@ -1,6 +1,6 @@
 """The protocol of every rollout engine: five verbs. Training and evaluation know nothing else of an engine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from rl_core.rollout.fingerprint import Fingerprints
 from rl_core.types import Completion, Request
 
 NamedTensors = Iterable[tuple[str, torch.Tensor]]
+Finished = Callable[[int, Completion], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Sampling:
 
     temperature: float = 1.0  # 0: always the likeliest token
     top_p: float = 1.0  # nucleus: the smallest set of likeliest tokens whose probabilities reach it; 1: all
+    logprobs: bool = True  # whether completions must hold log-probabilities: an evaluation reads none
 
 
 class RolloutEngine(Protocol):
@@ -27,9 +29,17 @@ class RolloutEngine(Protocol):
     ranks_per_engine: int  # ranks that generate together: they must be given the same requests
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        finished: Finished | None = None,
     ) -> list[Completion]:
-        """One completion for each request, in their order. A request's seed alone decides its randomness."""
+        """One completion for each request, in their order. A request's seed alone decides its randomness.
+
+        Args:
+            finished: called with the place and the completion of each request as it ends.
+        """
         ...
 
     def load_weights(self, weights: NamedTensors, policy_version: int) -> None:

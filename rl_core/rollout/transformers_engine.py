@@ -14,7 +14,7 @@ from rl_core.models.lora import name_without_peft
 from rl_core.progress import Progress
 from rl_core.rollout.decode_attention import use_decode_attention
 from rl_core.rollout.decoding import Decoding
-from rl_core.rollout.engine import NamedTensors, Sampling
+from rl_core.rollout.engine import Finished, NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints, tensor_fingerprint
 from rl_core.types import Completion, Request
 
@@ -43,14 +43,21 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        finished: Finished | None = None,
     ) -> list[Completion]:
         """One completion for each request, in their order."""
         started = time.perf_counter()
         completions: dict[int, Completion] = {}
         for indices in self._batches(requests):
             batch = Decoding(self._model, [requests[index] for index in indices], sampling, self._end_ids)
-            completions.update(zip(indices, batch.run(self._policy_version, started), strict=True))
+            for index, completion in zip(indices, batch.run(self._policy_version, started), strict=True):
+                completions[index] = completion
+                if finished:
+                    finished(index, completion)
             if progress:
                 progress.update(len(completions))
         return [completions[index] for index in range(len(requests))]

@@ -17,7 +17,7 @@ from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
 from rl_core.progress import Progress
-from rl_core.rollout.engine import NamedTensors, Sampling
+from rl_core.rollout.engine import Finished, NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints
 from rl_core.rollout.vllm_adapter import adapter_arguments, adapter_fingerprints, load_adapter
 from rl_core.rollout.vllm_settings import engine_arguments
@@ -79,25 +79,34 @@ class VllmEngine:
         self._adapter: LoRARequest | None = None  # before the first one arrives it would change nothing
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        finished: Finished | None = None,
     ) -> list[Completion]:
         """One completion for each request, in their order."""
         self.wake()
         start = time.monotonic()
-        self._llm.enqueue(
+        names = self._llm.enqueue(
             [{"prompt_token_ids": list(request.prompt_ids)} for request in requests],
             [self._sampling_params(request, sampling) for request in requests],
             lora_request=self._adapter,
             use_tqdm=False,
         )
-        finished: list[RequestOutput] = []
+        place = {name: index for index, name in enumerate(names)}
+        completions: dict[int, Completion] = {}
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
-            finished += (output for output in engine.step() if output.finished)
+            for output in engine.step():
+                if output.finished:
+                    index = place[output.request_id]
+                    completions[index] = self._completion(output, start)
+                    if finished:
+                        finished(index, completions[index])
             if progress:
-                progress.update(len(finished))
-        finished.sort(key=lambda output: int(output.request_id))  # counted up as they are enqueued
-        return [self._completion(output, start) for output in finished]
+                progress.update(len(completions))
+        return [completions[index] for index in range(len(requests))]
 
     def load_weights(self, weights: NamedTensors, policy_version: int) -> None:
         """Pass the weights on to vLLM, which fuses and splits them as it needs. Wakes what they go into."""
@@ -146,7 +155,7 @@ class VllmEngine:
             seed=request.seed,
             max_tokens=request.max_new_tokens,
             stop_token_ids=self._end_ids,
-            logprobs=0,  # of the sampled token alone
+            logprobs=0 if sampling.logprobs else None,  # of the sampled token alone
             flat_logprobs=True,
             detokenize=False,
         )
@@ -155,7 +164,7 @@ class VllmEngine:
         (response,) = output.outputs
         return Completion(
             token_ids=list(response.token_ids),
-            logprobs=list(response.logprobs.logprobs),
+            logprobs=list(response.logprobs.logprobs) if response.logprobs is not None else [],
             finish_reason="stop" if response.finish_reason == "stop" else "length",
             policy_version=self._policy_version,
             start_seconds=output.metrics.scheduled_ts - start,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rl_core.config import OptimizerConfig
+from rl_core.config.models import AdamWConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.errors import MistakeError
 
@@ -20,7 +20,7 @@ OURS = {  # setting of DeepSpeed -> where the recipe decides it
 }
 
 
-def deepspeed_config(training: TrainingConfig, optimizer: OptimizerConfig, *, bfloat16: bool) -> dict[str, Any]:
+def deepspeed_config(training: TrainingConfig, optimizer: AdamWConfig, *, bfloat16: bool) -> dict[str, Any]:
     """The dictionary for `deepspeed.initialize`.
 
     Raises:

@@ -5,7 +5,7 @@ Under an agent already (torchrun, Slurm with torchrun's variables) the process i
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.environment import has_accelerator
@@ -14,7 +14,7 @@ from rl_core.manifest import write_text
 from rl_core.models.reward_source import fetched_reward_model
 from rl_core.process_guard import PARENT_VARIABLE
 from rl_core.rollout.choose import check_engines
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.run_dir import RunDir, StageDir, StageIndex, finished_part
 from rl_core.training.signals import SIGNAL_EXIT
 
 
@@ -27,17 +27,22 @@ def train_stage(run: RunDir, index: int) -> None:
     from rl_core.training.summary import read_summary
 
     if read_summary(run, index) is not None:
-        print(f"stage {run.config.stages[index].name}: already trained")
+        print(f"stage {run.stage_name(index)}: already trained")
         return
     _require_inputs(run, index)
     processes = num_processes(run.config)
     check_engines(run.config, int(os.environ.get("WORLD_SIZE", processes)))
-    if "RANK" in os.environ or processes == 1:
+    if is_worker(processes):
         from rl_core.training.stage import train
 
         train(run, index)
     else:
-        _launch(run, index, processes)
+        start_workers(run, ["train", "--stage", str(index)], run.stage(index), processes)
+
+
+def is_worker(processes: int) -> bool:
+    """Whether this process does the work itself: it is the only one, or one of those that an agent started."""
+    return "RANK" in os.environ or processes == 1
 
 
 def num_accelerators() -> int:
@@ -56,22 +61,31 @@ def num_processes(config: RecipeConfig) -> int:
 
 
 def _require_inputs(run: RunDir, index: int) -> None:
-    if finished_part(run.data, run.data_key()) is None:
-        raise MistakeError(f"{run.data} does not hold this recipe's data: run `python -m rl_core prepare` first")
+    require_policy_and_data(run, index)
     if fetched_reward_model(run.config) and finished_part(run.reward_model, run.reward_model_key()) is None:
         raise MistakeError(f"{run.reward_model} does not hold the reward model: run `python -m rl_core warm-up` first")
-    start, key = first_policy(run, index), run.hf_key(index - 1) if index else run.base_key()
-    if finished_part(start, key) is None:
-        command = "warm-up" if index == 0 else f"convert --stage {index - 1}"
+    if run.config.reward_model and finished_part(run.reward_model, run.reward_model_key()) is None:
+        raise MistakeError(
+            f"{run.reward_model} does not hold the reward model: run `python -m rl_core reward-model` first"
+        )
+
+
+def require_policy_and_data(run: RunDir, index: StageIndex) -> None:
+    """Raise MistakeError where the run's data, or the model that stage `index` starts from, is not there."""
+    if finished_part(run.data, run.data_key()) is None:
+        raise MistakeError(f"{run.data} does not hold this recipe's data: run `python -m rl_core prepare` first")
+    start, before = run.first_policy(index), run.stage_before(index)
+    if finished_part(start, run.policy_key(index)) is None:
+        command = "warm-up" if before is None else f"convert --stage {before}"
         raise MistakeError(f"{start} does not hold the stage's first policy: run `python -m rl_core {command}` first")
 
 
-def first_policy(run: RunDir, index: int) -> Path:
-    """The Hugging Face folder that stage `index` starts from."""
-    return run.stage(index - 1).hf if index else run.base
+def start_workers(run: RunDir, command: Sequence[str], training: StageDir, processes: int) -> None:
+    """Run `python -m rl_core <command>` on so many processes of this machine, under torchrun's agent, to their end.
 
-
-def _launch(run: RunDir, index: int, processes: int) -> None:
+    Args:
+        training: what the command makes; the resolved recipe is left there for the workers.
+    """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -85,15 +99,16 @@ def _launch(run: RunDir, index: int, processes: int) -> None:
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        run_id=f"{run.config.name}-{index}",
+        run_id=f"{run.config.name}-{training.root.name}",
         max_restarts=0,
     )
-    resolved = run.stage(index).config_file  # of this command, overrides included
+    resolved = training.config_file  # of this command, overrides included
     resolved.parent.mkdir(parents=True, exist_ok=True)
     write_text(resolved, dump_config(run.config))
-    arguments = ["-m", "rl_core", "train", "--config", str(resolved), "--run-dir", str(run.root)]
+    name, *options = command
+    arguments = ["-m", "rl_core", name, "--config", str(resolved), "--run-dir", str(run.root), *options]
     try:
-        elastic_launch(config, sys.executable)(*arguments, "--stage", str(index))
+        elastic_launch(config, sys.executable)(*arguments)
     except SignalException as stop:  # the workers have ended, their last step saved
         raise Interrupted(SIGNAL_EXIT + stop.sigval) from None
     except ChildFailedError as error:

@@ -1,32 +1,44 @@
-"""What the training of a stage is made of: policy, critic, reference, sampler, and how micro-batches are laid out."""
+"""What the training of a stage is made of: policy, critic, reference, sampler, and how micro-batches are laid out.
+
+Where adapters of several roles lie on one base (`shared_base`), that is made first, and the parts are made over it.
+"""
 
 from pathlib import Path
 
 from rl_core.checkpoint.state import CRITIC_WEIGHTS, restore_weights
 from rl_core.models.load import attention_of, load_causal_lm
-from rl_core.models.token_values import load_token_values
+from rl_core.models.shared_base import SharedBase
+from rl_core.models.token_values import TokenValues, ValueModel, load_token_values
 from rl_core.rollout.choose import choose_engine
 from rl_core.rollout.engine import RolloutEngine
 from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir
-from rl_core.training.critic import Critic
+from rl_core.training.critic import Critic, HiddenStatesCritic
 from rl_core.training.grouping import Layout
-from rl_core.training.launch import first_policy
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
-from rl_core.training.reference import AdapterOff, FrozenCopy, ReferencePolicy
+from rl_core.training.reference import AdapterOff, FrozenAdapter, FrozenCopy, ReferencePolicy
 from rl_core.training.summary import read_summary
 from rl_core.world import World
 
 
-def make_learner(run: RunDir, index: int, world: World) -> Learner:
+def make_learner(run: RunDir, index: int, world: World, base: SharedBase | None = None) -> Learner:
     """The policy that stage `index` starts from, under DeepSpeed. A collective call."""
     config = run.config
-    causal_lm = load_causal_lm(first_policy(run, index), config.policy, world.device)
-    return Learner(causal_lm, config.training, config.stages[index].optimizer, world, lora=config.policy.lora)
+    return Learner(
+        load_causal_lm(run.model_below(index), config.policy, world.device) if base is None else base.causal_lm,
+        config.training,
+        config.stages[index].optimizer,
+        world,
+        lora=config.policy.lora,
+        base=base,
+        value_head=config.critic is not None and config.critic.backbone == "policy_hidden",
+    )
 
 
-def make_critic(run: RunDir, index: int, world: World) -> Critic | None:
+def make_critic(
+    run: RunDir, index: int, learner: Learner, base: SharedBase | None = None
+) -> Critic | HiddenStatesCritic | None:
     """The value model, where the recipe has one: a new head at first, then as the stage before left it.
 
     A collective call.
@@ -34,9 +46,17 @@ def make_critic(run: RunDir, index: int, world: World) -> Critic | None:
     config = run.config.critic
     if config is None:
         return None
-    folder = run.base if config.model_name is None else Path(config.model_name).expanduser()
-    values = load_token_values(folder, run.config.policy, world.device, lora=config.lora)
-    critic = Critic(values, run.config.training, config, world)
+    critic: Critic | HiddenStatesCritic
+    if config.backbone == "policy_hidden":
+        critic = HiddenStatesCritic(learner)
+    elif config.backbone == "shared":
+        assert base is not None, "a shared backbone is made first"
+        values = TokenValues(ValueModel(base.causal_lm))
+        critic = Critic(values, run.config.training, config, learner.world, base=base)
+    else:
+        folder = run.first_policy(0) if config.model_name is None else Path(config.model_name).expanduser()
+        values = load_token_values(folder, run.config.policy, learner.world.device, lora=config.lora)
+        critic = Critic(values, run.config.training, config, learner.world)
     if index > 0:
         before = read_summary(run, index - 1)
         assert before is not None, "a stage is converted only once its training is finished"
@@ -49,9 +69,11 @@ def make_reference(run: RunDir, index: int, learner: Learner) -> ReferencePolicy
     config = run.config
     if not config.stages[index].algorithm.needs_reference:
         return None
+    if learner.base is not None:
+        return FrozenAdapter(learner.base, learner)
     if config.policy.lora is not None:
         return AdapterOff(learner)
-    causal_lm = load_causal_lm(first_policy(run, index), config.policy, learner.world.device)
+    causal_lm = load_causal_lm(run.first_policy(index), config.policy, learner.world.device)
     return FrozenCopy(causal_lm, config.training, learner.world)
 
 
@@ -63,7 +85,7 @@ def start_sampler(run: RunDir, index: int, world: World) -> RolloutEngine:
         print(f"stage {stage.name}: {choice}", flush=True)
     return start_engine(
         choice,
-        first_policy(run, index),
+        run.model_below(index),
         run.config.policy,
         stage.rollout,
         context_tokens=stage.context_tokens,

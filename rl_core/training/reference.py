@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from rl_core.config.training import TrainingConfig
-from rl_core.models.lora import adapter_off
+from rl_core.models.lora import only_adapter
+from rl_core.models.shared_base import SharedBase
 from rl_core.models.token_logprobs import TokenLogprobs
 from rl_core.training.batching import MicroBatch
 from rl_core.training.learner import Learner
@@ -55,5 +56,20 @@ class AdapterOff:
 
     def logprobs(self, batches: Sequence[MicroBatch], temperature: float) -> list[torch.Tensor]:
         """Of the model below the adapter; see `ReferencePolicy`."""
-        with adapter_off(self._learner.causal_lm):
+        with only_adapter(self._learner.causal_lm, None):
             return self._learner.logprobs(batches, temperature)[0]
+
+
+class FrozenAdapter:
+    """The adapter that the stage began with, on the policy's own base; where it began with none, that base."""
+
+    def __init__(self, base: SharedBase, learner: Learner) -> None:
+        self._base, self._forward = base, learner.engine.module.computes
+
+    def logprobs(self, batches: Sequence[MicroBatch], temperature: float) -> list[torch.Tensor]:
+        """Of the base with that adapter; see `ReferencePolicy`."""
+        with self._base.answering("reference" if self._base.has("reference") else None):
+            return [
+                self._forward(batch.tokens, batch.response_mask, temperature, batch.packed_lengths)[0]
+                for batch in batches
+            ]

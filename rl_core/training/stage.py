@@ -20,15 +20,16 @@ from rl_core.rollout.collect import Collector, response_metrics
 from rl_core.run_dir import RunDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
+from rl_core.training.critic import Critic
 from rl_core.training.drawing import Drawing, Drawn
 from rl_core.training.figures import Figures
 from rl_core.training.guard import SamplerGuard, stop_message
-from rl_core.training.launch import first_policy
 from rl_core.training.measure import Measurements
 from rl_core.training.partitions import create_moments
 from rl_core.training.parts import layout_of, make_critic, make_learner, make_reference, start_sampler
 from rl_core.training.problems import load_stage_problems
 from rl_core.training.records import cut_metrics, recorded_values, write_metrics, write_rollouts
+from rl_core.training.roles import make_judge, make_shared_base
 from rl_core.training.samples import informative_groups, rewards_of, samples_of
 from rl_core.training.schedule import learning_rate
 from rl_core.training.signals import StopRequest
@@ -56,12 +57,14 @@ class StageTraining:
         self.run_dir, self.index, self.world = run, index, world
         self.config, self.stage, self.files = run.config, run.config.stages[index], run.stage(index)
         seed_everything(self.config.seed, "stage", index)
-        self.tokenizer = AutoTokenizer.from_pretrained(first_policy(run, index))
+        self.tokenizer = AutoTokenizer.from_pretrained(run.model_below(index))
         self.problems = load_stage_problems(run, index, self.tokenizer)
-        self.learner = make_learner(run, index, world)
-        self.critic = make_critic(run, index, world)
+        base = make_shared_base(run, index, world)
+        self.learner = make_learner(run, index, world, base)
+        self.critic = make_critic(run, index, self.learner, base)
         self.engine = start_sampler(run, index, world)
-        collector = Collector(self.engine, self.tokenizer, Scorer(local_rewards(run)), world)
+        scorer = Scorer(local_rewards(run), make_judge(run, index, base))
+        collector = Collector(self.engine, self.tokenizer, scorer, world)
         self.drawing = Drawing(collector, self.problems, self.stage, seed=self.config.seed, index=index)
         self.measurements = Measurements(collector, self.problems, self.config)
         self.trainer = self._step_trainer()
@@ -89,6 +92,7 @@ class StageTraining:
             normalizer_tokens=self.stage.max_response_tokens,
             critic=self.critic,
             value_clip=critic.value_clip if critic else None,
+            value_coefficient=critic.value_coefficient if critic else 0.0,
             guard=self.config.guard,
         )
 
@@ -168,7 +172,7 @@ class StageTraining:
         rates: dict[str, float | None] = {"learning_rate": learning_rate(self.stage.optimizer, step)}
         self.learner.set_learning_rate(learning_rate(self.stage.optimizer, step))
         rates["critic_learning_rate"] = None
-        if self.critic is not None and self.config.critic is not None:
+        if isinstance(self.critic, Critic) and self.config.critic is not None:
             rates["critic_learning_rate"] = learning_rate(self.config.critic.optimizer, step)
             self.critic.set_learning_rate(learning_rate(self.config.critic.optimizer, step))
         return rates
@@ -232,8 +236,9 @@ class StageTraining:
             if self.world.is_first:
                 print(f"stage {self.stage.name}: continues after step {step}", flush=True)
         else:
-            for module in filter(None, (self.learner, self.critic)):
-                create_moments(module, 0)
+            create_moments(self.learner, 0)
+            if isinstance(self.critic, Critic):  # the other kind has its moments in the learner's optimizer
+                create_moments(self.critic, 0)
         if self.world.is_first:
             self.files.root.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.files.metrics, step, last_line)

@@ -13,6 +13,7 @@ sampler and trainer compute alike, as they do in float32 on a CPU with either en
 what they disagree about. The disagreement is then known for the first update's tokens alone.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -30,7 +31,7 @@ from rl_core.training.credit import (
     give_value_weights,
     is_by_token,
 )
-from rl_core.training.critic import Critic
+from rl_core.training.critic import Critic, HiddenStatesCritic
 from rl_core.training.figures import Figures
 from rl_core.training.grouping import Layout
 from rl_core.training.guard import NonfiniteGuard
@@ -74,18 +75,21 @@ class StepTrainer:
         temperature: float,
         layout: Layout,
         normalizer_tokens: int | None = None,
-        critic: Critic | None = None,
+        critic: Critic | HiddenStatesCritic | None = None,
         value_clip: float | None = None,
+        value_coefficient: float = 0.0,
         guard: GuardConfig = GuardConfig(),  # noqa: B008 - frozen
     ) -> None:
         """Args:
         num_samples: responses to each prompt (G), side by side.
         normalizer_tokens: of the aggregation with a constant normaliser.
+        value_coefficient: of the value loss in the policy's, where the critic is a head on the policy's hidden states.
         """
         self._learner, self._reference, self._algorithm = learner, reference, algorithm
         self._num_samples, self._temperature, self._layout = num_samples, temperature, layout
         self._normalizer_tokens = normalizer_tokens
-        self._critic, self._value_clip = critic, value_clip
+        self._critic, self._value_clip, self._value_coefficient = critic, value_clip, value_coefficient
+        self._value_losses: list[float] = []  # this rank's part, of each update of both at once
         self.kl_coefficient = algorithm.kl_coefficient  # as it stands, where it adapts
         self.nonfinite = {name: NonfiniteGuard(name, guard.max_nonfinite_updates) for name in ("policy", "critic")}
 
@@ -132,26 +136,49 @@ class StepTrainer:
         first, *later = updates
         seen: list[MicroBatch] = []
 
-        def token_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
-            return micro_batch_loss(
+        def token_loss(
+            batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, *values: torch.Tensor
+        ) -> torch.Tensor:
+            loss = micro_batch_loss(
                 batch, logprobs, entropies, self._algorithm, figures, kl_coefficient=self.kl_coefficient
             )
+            return loss + sum(self._value_part(batch, of_tokens, figures) for of_tokens in values)
 
-        def first_loss(batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
+        def first_loss(
+            batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, *values: torch.Tensor
+        ) -> torch.Tensor:
             known = batch.old_logprobs is not None
             seen.append(batch if known else self._measured(batch, logprobs.detach(), entropies.detach(), figures))
-            return token_loss(seen[-1], logprobs, entropies)
+            return token_loss(seen[-1], logprobs, entropies, *values)
 
+        self._value_losses = [0.0]
         done = [self._learner.update(first, self._temperature, first_loss, before_first_change)]
         self.nonfinite["policy"].see(done[-1])
         for batches in self._later_updates([seen, *later]):
+            self._value_losses.append(0.0)
             done.append(self._learner.update(batches, self._temperature, token_loss))
             self.nonfinite["policy"].see(done[-1])
         return Trained.by(done)
 
+    def _value_part(self, batch: MicroBatch, values: torch.Tensor, figures: Figures) -> torch.Tensor:
+        """What a head on the policy's hidden states adds to the policy's loss; its gradient moves the policy too.
+
+        Source: TRL 0.11's PPOTrainer, loss = policy + vf_coef * value, as in Schulman et al. 2017, arXiv 1707.06347,
+        equation 9 without the entropy.
+        """
+        loss = critic_loss(batch, values, self._value_clip, figures)
+        self._value_losses[-1] += float(loss.detach())
+        return self._value_coefficient * loss
+
     def train_critic(self, updates: Updates, figures: Figures) -> Trained:
-        """Every optimizer update of the critic in the step; raises as `train_policy` does."""
+        """Every optimizer update of the critic in the step; raises as `train_policy` does.
+
+        A critic that is updated with the policy has none of its own: its loss is told, of the updates that were.
+        """
         assert self._critic is not None
+        if isinstance(self._critic, HiddenStatesCritic):
+            losses = [loss for loss in self._critic.world.sum(self._value_losses) if math.isfinite(loss)]
+            return Trained(sum(losses) / len(losses) if losses else None)
 
         def value_loss(batch: MicroBatch, values: torch.Tensor) -> torch.Tensor:
             return critic_loss(batch, values, self._value_clip, figures)

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from rl_core.manifest import read_json, read_manifest, write_json
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import RunDir, StageIndex
 
 
-def read_summary(run: RunDir, index: int) -> dict[str, Any] | None:
+def read_summary(run: RunDir, index: StageIndex) -> dict[str, Any] | None:
     """The summary of a finished training of this recipe whose checkpoint is whole; otherwise None."""
     stage = run.stage(index)
     summary = read_json(stage.summary)
@@ -40,7 +40,7 @@ def write_summary(run: RunDir, index: int) -> None:
     write_json(stage.summary, summary)
 
 
-def update_summary(run: RunDir, index: int, **values: Any) -> None:
+def update_summary(run: RunDir, index: StageIndex, **values: Any) -> None:
     """Add to a stage's summary."""
     stage = run.stage(index)
     write_json(stage.summary, {**(read_json(stage.summary) or {}), **values})

@@ -1,20 +1,23 @@
 """A module under DeepSpeed: one optimizer update, and its parameters one at a time.
 
-What the policy (`learner`) and the value model (`critic`) have in common. The same calls at every ZeRO stage, on one
-rank or many. What differs between the stages in reaching a parameter or its optimizer state is in `partitions`.
+What the policy (`learner`), the value model (`critic`) and the reward model have in common. The same calls at every
+ZeRO stage, on one rank or many. What differs between the stages in reaching a parameter or its optimizer state is in
+`partitions`.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import deepspeed
 import torch
 
-from rl_core.config import OptimizerConfig
+from rl_core.config.models import AdamWConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
-from rl_core.training.batching import MicroBatch
+from rl_core.models.shared_base import RoleModule
 from rl_core.training.deepspeed_config import deepspeed_config
 from rl_core.world import World
 
@@ -22,7 +25,7 @@ from rl_core.world import World
 # a little in gloo's collectives.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
-BatchLoss = Callable[[MicroBatch], torch.Tensor]
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class TrainedModule:
         self,
         module: torch.nn.Module,
         training: TrainingConfig,
-        optimizer: OptimizerConfig,
+        optimizer: AdamWConfig,
         world: World,
         *,
         dtype: torch.dtype,
@@ -67,6 +70,7 @@ class TrainedModule:
         self.engine, *_ = deepspeed.initialize(
             model=module, optimizer=self.adamw, config=deepspeed_config(training, optimizer, bfloat16=self.bfloat16)
         )
+        self.engine.train()  # transformers loads models to be asked; gradient checkpointing is for training alone
 
     def named_parameters(self, *, trained: bool = True) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """Every parameter that is trained, or every other, by its name in the model; tied ones once.
@@ -84,8 +88,8 @@ class TrainedModule:
 
     def update_by(
         self,
-        batches: Sequence[MicroBatch],
-        batch_loss: BatchLoss,
+        batches: Sequence[Batch],
+        batch_loss: Callable[[Batch], torch.Tensor],
         before_change: Callable[[], None] = lambda: None,
     ) -> Update:
         """One optimizer step on the sum of the micro-batches' losses over all ranks. A collective call.
@@ -102,15 +106,21 @@ class TrainedModule:
         total = 0.0
         for position, batch in enumerate(batches, start=1):
             self.engine.set_gradient_accumulation_boundary(position == len(batches))
-            loss = batch_loss(batch)
-            value = float(loss.detach())
-            total += value
-            # DeepSpeed averages gradients over ranks; ours are parts of a sum. A loss that is not finite makes a
-            # gradient that is not, which is what DeepSpeed looks at.
-            self.engine.backward(loss * (self.world.size if math.isfinite(value) else math.nan))
+            with self._active():
+                loss = batch_loss(batch)
+                value = float(loss.detach())
+                total += value
+                # DeepSpeed averages gradients over ranks; ours are parts of a sum. A loss that is not finite makes a
+                # gradient that is not, which is what DeepSpeed looks at.
+                self.engine.backward(loss * (self.world.size if math.isfinite(value) else math.nan))
         (total,) = self.world.sum([total])
         before_change()
         return Update(total, self._step())
+
+    def _active(self) -> AbstractContextManager[None]:
+        """Around forward and backward pass: with checkpointing the second computes what the first did."""
+        module = self.engine.module
+        return module.active() if isinstance(module, RoleModule) else nullcontext()
 
     def _step(self) -> float:
         """Apply the gradient, if it is finite; its norm before clipping."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rl_core.config import RecipeConfig, load_config
+from tests.flows.team_server import TeamServer, team_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN = f"{sys.executable} {Path(__file__).with_name('stand_in.py')}"
@@ -42,6 +43,21 @@ def environment(prefect_home: Path, tmp_path: Path) -> dict[str, str]:
         "PREFECT_SERVER_MEMO_STORE_PATH": str(prefect_home / "memo_store.toml"),
         "TEST_MARK": str(tmp_path),
     }
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamServer]:
+    """A server such as a team runs, for deployments, workers and browsers."""
+    with team_server(tmp_path_factory.mktemp("team")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def deployed(team: TeamServer) -> TeamServer:
+    """The same, with the project's work pool and deployments."""
+    done = team.command("flows.deployments")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return team
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_core.config import load_config
+from rl_core.config import EMBEDDED_PRESET, load_config
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing
 from rl_core.run_dir import RunDir, finished_part
@@ -114,3 +114,22 @@ def test_a_part_is_finished_under_its_own_key_only(tmp_path: Path) -> None:
     assert finished_part(tmp_path / "part", "key") is not None
     with pytest.raises(MistakeError, match=r"was made with other settings \(digest key, now another\)"):
         finished_part(tmp_path / "part", "another")
+
+
+# Digest of the recipe, and keys of its data, base model, first stage and last converted model, as they were before
+# recipes could fine-tune and train reward models. A run that stands on somebody's disk goes on under them.
+PINNED = {
+    "cpgd_qwen2_5_7b": ("efbb0dbd5a0f38b3", "825e4648fd0cb15a", "df5951d614b795d3", "0f0d2190d349f1d9"),
+    "deepscaler_1_5b_nemo": ("8b250f2b9fcd41cb", "1fbe9c90e396beb4", "b9ad8500f3592dae", "2cb018c83346f9b0"),
+    "deepscaler_1_5b_paper": ("27ae4163820ef0ae", "8e9454d8faacf6ef", "69a94c045ec51d45", "ffee47a4fad59cad"),
+    "embedded": ("57c34ed17c612dbe", "9de66e2242a1878d", "e28084a255370e2d", "98df0c6a347bd33f"),
+    "grpo_lora_qwen3_4b": ("e4d903a60865ac96", "5d080d27ee86de8c", "e8becdc22aeacf5d", "a75e437096d72d00"),
+    "ppo_qwen2_5_7b": ("efbb0dbd5a0f38b3", "825e4648fd0cb15a", "8aa71afb4eaaf949", "bb34e8290012b18c"),
+}
+
+
+@pytest.mark.parametrize("preset", PINNED)
+def test_what_a_recipe_does_not_have_changes_none_of_its_keys(preset: str) -> None:
+    run = RunDir(Path("run"), load_config(EMBEDDED_PRESET.parent / f"{preset}.yaml"))
+    last = run.hf_key(len(run.config.stages) - 1)
+    assert (run.data_key(), run.base_key(), run.stage_key(0), last) == PINNED[preset]

@@ -1,5 +1,8 @@
+import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +12,17 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from rl_core.config import load_config
-from rl_core.manifest import digest_of
+from rl_core.errors import MistakeError
 from rl_core.run_dir import RunDir
-from rl_core.tracking import Tracker
+from rl_core.tracking import Tracker, require_credentials, run_id, run_url
+from tests.wandb_server import KEY, WandbServer
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = 32768
 PATIENCE_SECONDS = 60.0
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names resolve to nothing, here and in what wandb starts."""
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -25,14 +30,32 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://localhost:9")
 
 
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """Weights & Biases on loopback, to which clients of this process are led."""
+    with WandbServer() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
 def refuse(*_: Any, **__: Any) -> None:
     raise OSError("no network in this test")
 
 
-def log(run: RunDir, steps: range) -> None:
-    with Tracker(run, 1, enabled=True) as tracker:
+def log(run: RunDir, steps: range, index: int = 1) -> None:
+    with Tracker(run, index, enabled=True) as tracker:
         for step in steps:
             tracker.log({"stage": "16k", "step": step, "reward_mean": step / 10, "kl_ref_mean": None})
+
+
+def in_a_process(happens: str, mode: str, root: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A training in a process of its own, with a Weights & Biases that fails; see tracking_worker.py."""
+    command = [sys.executable, "-m", "tests.rl_core.tracking_worker", happens, mode, str(root), "4"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=inherited | environment, capture_output=True, text=True, check=False
+    )
 
 
 def stored_messages(file: Path) -> Iterator[bytes]:
@@ -69,19 +92,92 @@ def records(file: Path) -> tuple[str, list[dict[str, float]]]:
 
 
 @pytest.mark.slow
-def test_offline_a_run_is_written_below_the_stage_and_resumed_under_the_same_id(tmp_path: Path) -> None:
+def test_offline_all_stages_are_written_below_the_run_under_one_id_and_resumed_under_it(
+    tmp_path: Path, no_network: None
+) -> None:
     run = RunDir(tmp_path, load_config())
-    run.stage(1).root.mkdir(parents=True)
     log(run, range(3))
     time.sleep(1.1)  # wandb names the folder by the second
     log(run, range(3, 5))
-    files = sorted(run.stage(1).root.glob("wandb/offline-run-*/*.wandb"))
+    files = sorted(run.root.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
     (first_id, first), (second_id, second) = map(records, files)
-    assert first_id == second_id == digest_of([str(run.root.resolve()), run.stage_key(1)])
+    assert first_id == second_id == run_id(run)
     assert [line["reward_mean"] for line in first + second] == [0.0, 0.1, 0.2, 0.3, 0.4]
     assert [line["step"] for line in first + second] == [0, 1, 2, 3, 4]
-    assert all(set(line) == {"reward_mean", "step"} for line in first + second)
+    assert [line["recipe_step"] for line in first + second] == [25, 26, 27, 28, 29]
+    assert all(set(line) == {"reward_mean", "step", "recipe_step", "stage_number"} for line in first + second)
+    assert run_url(run) is None
+
+
+@pytest.mark.slow
+def test_online_all_stages_are_one_run_and_a_line_that_comes_again_after_a_kill_counts_once(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    run = RunDir(tmp_path, load_config(overrides=["tracking.wandb=online"]))
+    log(run, range(4), index=0)
+    log(run, range(2, 6), index=0)
+    log(run, range(2), index=1)
+    ((identity, lines),) = server.history.items()
+    assert identity == run_id(run)
+    assert [line["recipe_step"] for line in lines] == [0, 1, 2, 3, 4, 5, 25, 26]
+    assert [line["stage_number"] for line in lines] == [1, 1, 1, 1, 1, 1, 2, 2]
+    assert [line["reward_mean"] for line in lines] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.0, 0.1]
+    assert run_url(run) == f"{server.url}/someone/deepscaler-recipe/runs/{identity}"
+
+
+@pytest.mark.slow
+def test_the_configuration_goes_there_without_credentials(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_averysecretone")
+    reward = tmp_path / "mine.py"
+    reward.write_text("def mine(samples):\n    return [0.0 for _ in samples]\n")
+    kwargs = "{api_key: anotherone, note: with hf_averysecretone, judge: 'https://me:onemore@judge.example'}"
+    rewards = f"rewards=[{{name: mine, file: {reward}, function: mine, kwargs: {kwargs}}}]"
+    run = RunDir(tmp_path, load_config(overrides=["tracking.wandb=online", rewards]))
+    log(run, range(1))
+    sent = "\n".join(server.bodies)
+    assert "judge.example" in sent
+    assert [secret for secret in ("hf_averysecretone", "anotherone", "onemore") if secret in sent] == []
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_is_told_once_and_the_run_is_written_offline(tmp_path: Path) -> None:
+    done = in_a_process("nothing", "online", tmp_path, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY=KEY)
+    assert (done.returncode, done.stdout) == (0, "trained to the end\n")
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("WARNING Weights & Biases did not start: ")
+    assert told.endswith(
+        "It is written offline instead, for `wandb sync`. The training goes on; metrics.jsonl has every figure."
+    )
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert len(records(file)[1]) == 10
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_is_told_once_and_training_goes_on(tmp_path: Path) -> None:
+    done = in_a_process("kill", "offline", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "trained to the end\n")
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("WARNING Weights & Biases failed: ")
+
+
+def test_uploading_without_a_key_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example:8443")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    online, offline = load_config(overrides=["tracking.wandb=online"]), load_config()
+    require_credentials(offline)
+    with pytest.raises(MistakeError, match=r"tracking\.wandb is 'online', but there is no key for wandb\.example: set"):
+        require_credentials(online)
+    (tmp_path / "netrc").write_text(f"machine wandb.example login user password {KEY}\n")
+    require_credentials(online)
+    (tmp_path / "netrc").unlink()
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    require_credentials(online)
 
 
 def test_disabled_or_on_another_rank_nothing_is_written(tmp_path: Path) -> None:

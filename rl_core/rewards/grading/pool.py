@@ -19,6 +19,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 
 SILENCE_SECONDS = 20.0  # of a server that has questions, before it counts as dead; its own deadlines are far shorter
+STARTUP_SECONDS = 180.0  # of its imports, a second where the disk and the processors are free
 CLOSE_SECONDS = 2.0
 SERVER_ENDED = "the grading server ended"  # the one reason that says nothing of the answer
 
@@ -96,7 +97,7 @@ class _Client:
             try:
                 return future.result(timeout=SILENCE_SECONDS)
             except FutureTimeoutError:
-                if time.monotonic() - self._heard > SILENCE_SECONDS:
+                if time.monotonic() - self._heard > (SILENCE_SECONDS if self._ready else STARTUP_SECONDS):
                     self._process.kill()
 
     def _listen(self) -> None:

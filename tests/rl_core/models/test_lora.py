@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from rl_core.config.models import LoraConfig
 from rl_core.errors import MistakeError
-from rl_core.models.lora import adapter_off, add_adapter, name_without_peft, unscaled, with_scale, write_adapter
+from rl_core.models.lora import add_adapter, name_without_peft, only_adapter, unscaled, with_scale, write_adapter
 from tests.rl_core.tiny import tiny_qwen2
 
 TOKENS = torch.tensor([[5, 6, 7, 8, 9]])
@@ -69,7 +69,7 @@ def test_the_adapter_adds_alpha_over_rank_times_b_a() -> None:
 def test_without_its_adapter_the_model_is_the_one_below_and_is_trained_on_afterwards() -> None:
     model = adapted()
     trained = set(adapter_tensors(model))
-    with adapter_off(model):
+    with only_adapter(model, None):
         assert torch.equal(logits(model), logits(tiny_qwen2(seed=0)))
     assert not torch.equal(logits(model), logits(tiny_qwen2(seed=0)))
     assert set(adapter_tensors(model)) == trained

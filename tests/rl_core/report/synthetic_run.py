@@ -117,6 +117,8 @@ def metrics_line(index: int, name: str, step: int) -> dict[str, Any]:
         "sync_seconds": 0.125,
         "measure_seconds": 0.25,
         "save_seconds": 0.125,
+        "entropy_mean": 0.5 - 0.1 * index,
+        "sampler_logprob_error_mean": 1.01 + 0.001 * step,
         "tokens_per_second": 1000.0,
         "peak_memory_bytes": 2**30 + index * 2**29,
     }
@@ -126,6 +128,22 @@ def measurements(index: int, step: int) -> dict[str, float]:
     """What is measured before the first step and after the last."""
     value = 0.2 * index + (0.25 if step == 0 else 0.35)
     return {"validation_reward_mean": value - 0.05, "probe_reward_mean": value}
+
+
+def write_work(run: RunDir, part: str, seconds: float, *, status: str = "done", accelerators: int = 0) -> None:
+    """The record of one process, begun as many minutes after the hour as there are records already."""
+    run.work.mkdir(exist_ok=True)
+    begun = len(list(run.work.iterdir()))
+    hardware = {
+        "accelerator": "NVIDIA H100 80GB HBM3" if accelerators else None,
+        "num_accelerators": accelerators,
+        "num_hosts": 1,
+        "processor": "A processor",
+        "num_cores": 16,
+        "memory_bytes": 2**37,
+    }
+    record = {"part": part, "started_at": f"2026-11-26T04:{begun:02d}:00+00:00", "hardware": hardware}
+    write_json(run.work / f"{begun:02d}.json", {**record, "status": status, "seconds": seconds})
 
 
 def write_evaluation(run: RunDir, index: int | None) -> Path:

@@ -55,6 +55,7 @@ def test_run_in_its_second_stage_is_reported_as_far_as_it_is(run: RunDir) -> Non
     assert "- train 8k" not in text
     assert "| 3 of 8 |" in text
     assert sorted(path.name for path in run.root.glob("*.png")) == [
+        "dynamics_curve.png",
         "evaluation_curve.png",
         "lengths_curve.png",
         "training_curve.png",

@@ -16,7 +16,8 @@ from rl_core.report import write_report
 from rl_core.run_dir import RunDir
 from tests.rl_core.report import synthetic_run
 
-FILES = ("report.md", "report.html", "training_curve.png", "lengths_curve.png", "evaluation_curve.png")
+PICTURES = ("training_curve", "lengths_curve", "dynamics_curve", "evaluation_curve")
+FILES = ("report.md", "report.html", *[f"{name}.png" for name in PICTURES])
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_time_of_a_step_is_told_by_part(markdown: str) -> None:
 def test_data_promotions_seeds_and_digests_are_told(run: RunDir, markdown: str) -> None:
     assert row_of(markdown.partition("## Data")[2], "train") == ["4,000", "3", "3,869", "`aaaa`"]
     assert "`repo_id: someone/problems, commit: c0ffee`, `train.json` (1,234 bytes, sha256 `feed`)" in markdown
-    assert "- 8k: last step, step 6, on probe_reward_mean 0.35." in markdown
+    assert row_of(markdown.partition("## Promotions")[2], "8k")[:3] == ["6", "last step", "probe_reward_mean 0.35"]
     assert row_of(markdown, "max_new_tokens") == ["`96`"]
     assert "The seed of the run is 0, that of the evaluation 0" in markdown
     assert row_of(markdown, "configuration")[0] == f"`{run.config_digest}`"
@@ -131,15 +132,24 @@ def test_response_cannot_leave_its_place_in_markdown(markdown: str) -> None:
     assert "````\nx </pre><script>alert('1')</script> & ``` **b** | \ufffd\ufffd[31m\n````" in markdown
 
 
+def test_contents_name_every_section_and_lead_to_it(html: str) -> None:
+    page = ElementTree.fromstring(html)
+    sections = {heading.get("id"): heading.text for heading in page.iter("h2")}
+    contents = {link.get("href", "").removeprefix("#"): link.text for link in page.iter("a")}
+    assert contents == sections
+    assert len(sections) > 8
+
+
 def test_page_asks_nobody_for_anything(html: str) -> None:
     addresses = re.findall(r'(?:src|srcset|href)="([^"]{0,22})', html)
-    assert addresses == ["data:image/png;base64,"] * 6
+    asked = [address for address in addresses if not address.startswith("#")]  # those lead to the page's own sections
+    assert asked == ["data:image/png;base64,"] * 2 * len(PICTURES)
     assert "url(" not in html
     assert "@import" not in html
 
 
 def test_pictures_have_a_sane_size_and_content(run: RunDir, html: str) -> None:
-    for name in ("training_curve", "lengths_curve", "evaluation_curve"):
+    for name in PICTURES:
         png = (run.root / f"{name}.png").read_bytes()
         pixels = matplotlib.image.imread(BytesIO(png))
         assert pixels.shape[1] == 1088

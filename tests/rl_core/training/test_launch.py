@@ -6,7 +6,7 @@ from rl_core.config import RecipeConfig, load_config
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, write_json
 from rl_core.run_dir import RunDir
-from rl_core.training.launch import first_policy, num_processes, train_stage
+from rl_core.training.launch import num_processes, train_stage
 from rl_core.training.summary import read_summary, update_summary, write_summary
 
 
@@ -47,7 +47,7 @@ def test_data_or_a_first_policy_of_other_settings_is_never_trained_on(run: RunDi
 
 
 def test_a_stage_starts_from_the_one_before(run: RunDir) -> None:
-    assert [first_policy(run, index) for index in range(3)] == [run.base, run.stage(0).hf, run.stage(1).hf]
+    assert [run.first_policy(index) for index in range(3)] == [run.base, run.stage(0).hf, run.stage(1).hf]
 
 
 def test_the_number_of_processes_is_as_configured() -> None:

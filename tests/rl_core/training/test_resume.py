@@ -38,6 +38,13 @@ OF_ALGORITHMS = {
         "algorithm.baseline=critic", "algorithm.scale=none", "critic={}", "critic.warmup_steps=1",
         "algorithm.kl_in=reward", "algorithm.kl_target=1e-3", "algorithm.kl_horizon=100",
     ),
+    "PPO on one base": (
+        "algorithm.baseline=critic", "algorithm.scale=none", "algorithm.kl_coefficient=0.05",
+        "policy.lora={rank: 4, alpha: 8}", "critic={backbone: shared, lora: {rank: 2, alpha: 4}}",
+    ),
+    "PPO with a head on the policy": (
+        "algorithm.baseline=critic", "algorithm.scale=none", "critic={backbone: policy_hidden}",
+    ),
     "dynamic sampling": ("algorithm.dynamic_sampling=3",),
 }  # fmt: skip
 DEADLINE_SECONDS = 120.0

@@ -1,0 +1,117 @@
+"""The work pools that deployments run in: a process on the worker's machine, a Docker container, a Kubernetes job.
+
+Each is Prefect's own job template of its kind with what this project needs filled in; docs/prefect.md says what a team
+sets in them. Imports no Prefect server: the templates come from the collection that Prefect brings along.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from rl_core import __version__
+
+Template = dict[str, Any]
+
+COLLECTION = "server/api/collections_data/views/aggregate-worker-metadata.json"  # in the package prefect
+DEVICES_LIMIT = "deepscaler-devices"  # the global concurrency limit of what computes on a machine's devices
+LIMIT_VARIABLE = "DEEPSCALER_DEVICES_LIMIT"  # names it to the runs of a pool
+QUEUES = {"recipes": 1, "evaluations": 2}  # name and priority; 1 goes first
+IMAGE = f"deepscaler-recipe-trainer:{__version__}"
+STATE = "/var/lib/deepscaler"  # in that image: runs, results that Prefect keeps, caches; a volume goes there
+SHARED_MEMORY = "16Gi"  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
+STOP_SECONDS = 60  # for a pod to end by itself: a stage takes up to 25, and then the last states are written
+CREDENTIALS = ("HF_TOKEN", "WANDB_API_KEY", "MODELSCOPE_API_TOKEN")  # environment variables of the stages
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKind:
+    """One kind of work pool."""
+
+    type: str  # as Prefect calls it
+    package: str  # that a worker of this kind comes from
+    fit: Callable[[Template], None]  # changes Prefect's template in place
+    description: str
+    reads_blocks: bool = True  # for credentials; a cluster has secrets of its own, and a job's variables can be read
+
+    @property
+    def name(self) -> str:
+        return f"deepscaler-{self.type}"
+
+    def template(self) -> Template:
+        """The base job template of the pool."""
+        template = _prefect_template(self.package, self.type)
+        self.fit(template)
+        add_environment(template, {LIMIT_VARIABLE: DEVICES_LIMIT})
+        return template
+
+
+def add_environment(template: Template, environment: Mapping[str, str]) -> None:
+    """Add to the environment that the runs of a pool get, in place."""
+    variable = template["variables"]["properties"]["env"]
+    variable["default"] = {**variable.get("default", {}), **environment}
+
+
+def block_name(variable: str) -> str:
+    """Of the secret block that holds a credential: HF_TOKEN is in `hf-token`."""
+    return variable.lower().replace("_", "-")
+
+
+def _process(template: Template) -> None:
+    """The worker's own environment reaches the run, credentials included; nothing has to be filled in."""
+
+
+def _docker(template: Template) -> None:
+    _set_default(template, "image", IMAGE)
+    add_environment(template, {"NVIDIA_VISIBLE_DEVICES": "all"})  # where NVIDIA's runtime is Docker's default
+    _set_default(template, "volumes", [f"deepscaler-state:{STATE}"])
+    _set_default(template, "image_pull_policy", "IfNotPresent")
+    _set_default(template, "auto_remove", True)
+
+
+def _kubernetes(template: Template) -> None:
+    _set_default(template, "image", IMAGE)
+    _add_variable(template, "gpus", "integer", 8, "GPUs of the pod; a recipe takes all that it sees.")
+    _add_variable(template, "state_claim", "string", "deepscaler-state", f"PersistentVolumeClaim, mounted at {STATE}.")
+    _add_variable(
+        template, "credentials_secret", "string", "deepscaler-credentials",
+        f"Secret whose entries become environment variables: {', '.join(CREDENTIALS)}. May be absent.",
+    )  # fmt: skip
+    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    container["resources"]["limits"]["nvidia.com/gpu"] = "{{ gpus }}"
+    container["envFrom"] = [{"secretRef": {"name": "{{ credentials_secret }}", "optional": True}}]
+    container["volumeMounts"] = [{"name": "state", "mountPath": STATE}, {"name": "shm", "mountPath": "/dev/shm"}]
+    pod["volumes"] = [
+        {"name": "state", "persistentVolumeClaim": {"claimName": "{{ state_claim }}"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
+    ]
+    pod["terminationGracePeriodSeconds"] = STOP_SECONDS
+
+
+KINDS = {
+    kind.type: kind
+    for kind in (
+        PoolKind("process", "prefect", _process, "Runs on the machine of its worker."),
+        PoolKind("docker", "prefect-docker", _docker, "Runs in a container beside its worker."),
+        PoolKind("kubernetes", "prefect-kubernetes", _kubernetes, "Runs as a job of a cluster.", reads_blocks=False),
+    )
+}
+
+
+def _prefect_template(package: str, kind: str) -> Template:
+    collection = json.loads(resources.files("prefect").joinpath(COLLECTION).read_text(encoding="utf-8"))
+    template: Template = collection[package][kind]["default_base_job_configuration"]
+    return template
+
+
+def _set_default(template: Template, variable: str, value: Any) -> None:
+    template["variables"]["properties"][variable]["default"] = value
+
+
+def _add_variable(template: Template, name: str, kind: str, default: Any, description: str) -> None:
+    title = name.replace("_", " ").title()
+    template["variables"]["properties"][name] = {
+        "title": title, "description": description, "type": kind, "default": default,
+    }  # fmt: skip

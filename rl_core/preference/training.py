@@ -1,0 +1,228 @@
+"""The training of the reward model: pairs, updates, held-out pairs, checkpoints, and what it ended with.
+
+Every rank runs all of it; what only one may do asks `world.is_first`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from rl_core.checkpoint.state import complete_checkpoints
+from rl_core.config import RewardModelConfig
+from rl_core.errors import Interrupted
+from rl_core.manifest import read_manifest, write_json
+from rl_core.memory import peak_memory_bytes
+from rl_core.models.sequence_scores import load_sequence_scores
+from rl_core.preference.batching import TokenizedPair, pair_batches
+from rl_core.preference.checkpoint import Probe, restore_checkpoint, save_checkpoint
+from rl_core.preference.examples import Examples, load_examples
+from rl_core.preference.learner import RewardLearner
+from rl_core.preference.measures import ScoredPairs, measures, over_problems, wins
+from rl_core.progress import Progress
+from rl_core.run_dir import RunDir
+from rl_core.training.clock import Clock
+from rl_core.training.guard import NonfiniteGuard
+from rl_core.training.layout import choose_layout
+from rl_core.training.partitions import create_moments
+from rl_core.training.records import cut_metrics, write_metrics
+from rl_core.training.schedule import cosine_rate
+from rl_core.training.signals import StopRequest
+from rl_core.world import World, derive_seed, seed_everything
+
+WORK = "reward model"
+FIELD = "reward_model"
+MATCHED_RATIO = 1.1  # of lengths, within which pairs count as matched when it is measured
+PROBE_PAIRS = 2
+
+
+def train(run: RunDir, config: RewardModelConfig) -> None:
+    """Train to the last step, on this process as one rank of those that torchrun started."""
+    world = World.join()
+    try:
+        RewardTraining(run, config, world).run()
+    finally:
+        world.leave()
+
+
+class RewardTraining:
+    """The training on one rank."""
+
+    def __init__(self, run: RunDir, config: RewardModelConfig, world: World) -> None:
+        self.run_dir, self.config, self.world = run, config, world
+        self.files, self.key = run.reward_model_training, run.reward_model_training_key()
+        self.seed = run.config.seed
+        seed_everything(self.seed, FIELD)  # of which A of the adapter is drawn
+        start = run.first_policy(0)
+        tokenizer = AutoTokenizer.from_pretrained(start)
+        self.train_pairs = load_examples(run.pairs / "train.parquet", tokenizer, config.max_tokens)
+        self.held_out = load_examples(run.pairs / "held_out.parquet", tokenizer, config.max_tokens)
+        scores = load_sequence_scores(start, run.config.policy, world.device, lora=config.lora, field=FIELD)
+        self.learner = RewardLearner(scores, run.config.training, config.optimizer, world)
+        self.layout = choose_layout(run.config.training, scores.classifier)
+        self.nonfinite = NonfiniteGuard(WORK, run.config.guard.max_nonfinite_updates)
+        self.steps_of_an_epoch = ceil(len(self.train_pairs.pairs) / config.batch_pairs)
+        self.steps = config.epochs * self.steps_of_an_epoch
+
+    def run(self) -> None:
+        """From the last checkpoint, or from the beginning, to the last step and what is said of it."""
+        stop = StopRequest()
+        first_step = self._resume() + 1
+        if self.world.is_first:
+            print(f"{WORK}: {self._data()}; updates in {self.layout}", flush=True)
+        with Progress(WORK, self.steps, enabled=self.world.is_first) as progress:
+            for step in range(first_step, self.steps + 1):
+                metrics = self._step(step)
+                saved = self._is_due(step, self.run_dir.config.checkpoint.every_steps)
+                if saved:
+                    self._save(step, metrics)
+                if self.world.is_first:
+                    write_metrics(self.files.metrics, metrics)
+                progress.update(step, loss=metrics["loss"] or 0.0, accuracy=metrics["accuracy"])
+                self._stop_if_asked(stop, step, metrics, saved=saved)
+        self._summarise()
+
+    def batch_of(self, step: int) -> list[TokenizedPair]:
+        """The pairs of a step, each with its share of the loss: every pair once an epoch, in an order of its own."""
+        epoch, place = divmod(step - 1, self.steps_of_an_epoch)
+        pairs, size = self.train_pairs.pairs, self.config.batch_pairs
+        order = np.random.default_rng(derive_seed(self.seed, FIELD, "order", epoch)).permutation(len(pairs))
+        chosen = order[place * size : (place + 1) * size]
+        return [replace(pairs[index], weight=1 / len(chosen)) for index in chosen]
+
+    def scored(self, examples: Examples) -> ScoredPairs:
+        """Every pair of a file with the scores that the model gives now. A collective call."""
+        scores = self._scores(examples.pairs)
+        rows = examples.rows
+        problems = {problem: number for number, problem in enumerate(dict.fromkeys(row.index for row in rows))}
+        return ScoredPairs(
+            problems=np.array([problems[row.index] for row in rows]),
+            chosen_scores=scores[:, 0],
+            rejected_scores=scores[:, 1],
+            chosen_tokens=np.array([row.chosen_tokens for row in rows], np.float64),
+            rejected_tokens=np.array([row.rejected_tokens for row in rows], np.float64),
+            from_model=np.array([row.chosen_from == "model" for row in rows]),
+        )
+
+    def _scores(self, pairs: Sequence[TokenizedPair]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        batches = self._batches(pairs)
+        own = {
+            place: row.tolist()
+            for batch, scores in zip(batches, self.learner.scores(batches), strict=True)
+            for place, row in zip(batch.places, scores, strict=False)  # a batch without places has a pair to fill it
+        }
+        everyones = {place: row for share in self.world.gather(own) for place, row in share.items()}
+        return np.array([everyones[pair.place] for pair in pairs], np.float64)
+
+    def _batches(self, pairs: Sequence[TokenizedPair]) -> list[Any]:
+        world = self.world
+        return pair_batches(pairs, self.layout, rank=world.rank, num_ranks=world.size, device=world.device)
+
+    def _step(self, step: int) -> dict[str, Any]:
+        """One update; its line of metrics."""
+        seed_everything(self.seed, FIELD, step, self.world.rank)
+        clock, pairs = Clock(), self.batch_of(step)
+        rate = cosine_rate(self.config.optimizer, step, self.steps)
+        self.learner.set_learning_rate(rate)
+        with clock("step"):
+            update = self.learner.update(self._batches(pairs), self.config.centering)
+            right, margin = self.world.sum([self.learner.num_right, self.learner.margin])
+        self.nonfinite.see(update)
+        tokens = sum(pair.num_tokens for pair in pairs)
+        return {
+            "stage": FIELD,
+            "step": step,
+            "epoch": (step - 1) // self.steps_of_an_epoch,
+            "loss": update.loss if update.applied else None,
+            "grad_norm": update.grad_norm if update.applied else None,
+            "accuracy": right / len(pairs),
+            "margin_mean": margin / len(pairs),
+            "nonfinite_updates": int(not update.applied),
+            "learning_rate": rate,
+            **clock.seconds,
+            "tokens_per_second": tokens / clock.seconds["step_seconds"],
+            "peak_memory_bytes": peak_memory_bytes(self.world.device),
+            **(self._validation() if self._is_due(step, self.config.validation_every_steps) else {}),
+        }
+
+    def _validation(self) -> dict[str, Any]:
+        scored = self.scored(self.held_out)
+        return {
+            "held_out_loss": float(np.logaddexp(0.0, -scored.margins).mean()),
+            "held_out_accuracy": over_problems(wins(scored.margins), scored.problems)["value"],
+        }
+
+    def _resume(self) -> int:
+        """Restore the newest checkpoint; returns its step, 0 where there is none."""
+        checkpoints = complete_checkpoints(self.files.checkpoints, self.key)
+        step, last_line = 0, None
+        if checkpoints:
+            state = restore_checkpoint(checkpoints[-1], self.learner)
+            step, last_line = int(state["step"]), state["metrics"]
+            self.nonfinite.in_a_row = state["nonfinite_in_a_row"]
+            if self.world.is_first:
+                print(f"{WORK}: continues after step {step}", flush=True)
+        else:
+            create_moments(self.learner, 0)
+        if self.world.is_first:
+            self.files.root.mkdir(parents=True, exist_ok=True)
+            cut_metrics(self.files.metrics, step, last_line)
+        return step
+
+    def _save(self, step: int, metrics: dict[str, Any]) -> None:
+        pairs = [replace(pair, place=place) for place, pair in enumerate(self.held_out.pairs[:PROBE_PAIRS])]
+        probe = Probe(
+            [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)],
+            torch.tensor(self._scores(pairs), dtype=torch.float32).reshape(-1, 1),
+        )
+        state = {"step": step, "seed": self.seed, "nonfinite_in_a_row": self.nonfinite.in_a_row, "metrics": metrics}
+        save_checkpoint(
+            self.files.checkpoint(step), self.learner, state, probe, config=self.run_dir.config, key=self.key
+        )
+
+    def _stop_if_asked(self, stop: StopRequest, step: int, metrics: dict[str, Any], *, saved: bool) -> None:
+        """End between two steps, on every rank at once, when any was asked to by a signal."""
+        (asked,) = self.world.sum([float(stop.exit_code or 0)])
+        if not asked:
+            return
+        if not saved:
+            self._save(step, metrics)
+        raise Interrupted(stop.exit_code or Interrupted().exit_code)
+
+    def _is_due(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.steps
+
+    def _data(self) -> str:
+        train, held_out = self.train_pairs, self.held_out
+        set_aside = train.num_too_long + held_out.num_too_long
+        return f"{len(train.pairs)} pairs to train on, {len(held_out.pairs)} held out, {set_aside} too long"
+
+    def _summarise(self) -> None:
+        """Measure the finished model on both files, and write what it is. A collective call."""
+        held_out, train = self.scored(self.held_out), self.scored(self.train_pairs)
+        if not self.world.is_first:
+            return
+        scores = np.concatenate([held_out.chosen_scores, held_out.rejected_scores])
+        manifest = read_manifest(self.run_dir.pairs)
+        assert manifest is not None, "the training is started with its pairs alone"
+        summary = {
+            "status": "complete",
+            "steps": self.steps,
+            "epochs": self.config.epochs,
+            "checkpoint": str(self.files.checkpoint(self.steps).relative_to(self.files.root)),
+            "pairs": {
+                **manifest["pairs"],
+                "too_long": {"train": self.train_pairs.num_too_long, "held_out": self.held_out.num_too_long},
+            },
+            "held_out": measures(held_out, train, matched_ratio=MATCHED_RATIO),
+            "train": {
+                "loss": float(np.logaddexp(0.0, -train.margins).mean()),
+                "accuracy": over_problems(wins(train.margins), train.problems),
+            },
+            "scores": {"mean": float(scores.mean()), "std": float(scores.std())},
+        }
+        write_json(self.files.summary, summary)
