@@ -28,6 +28,8 @@ from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.pairs import make_pairs
 from tasks.prepare import prepare
+from tasks.publish import publish
+from tasks.publishing import publish_plan
 from tasks.report import write_report
 from tasks.reward_model import train_reward_model
 from tasks.sft import fine_tune
@@ -40,9 +42,10 @@ def deepscaler_recipe(config: RecipeConfig, run_dir: Path | None = None) -> Path
 
     Args:
         config: the recipe.
-        run_dir: where the run is; by default runs/<name of the recipe>.
+        run_dir: where the run is; by default runs/ and the name of the recipe.
     """
     with open_run(config, run_dir) as run:
+        publish_plan(run)
         sources = download(run)
         data = prepare(run, sources)
         policy = make_base_model(run, data)
@@ -56,4 +59,7 @@ def deepscaler_recipe(config: RecipeConfig, run_dir: Path | None = None) -> Path
             trained = train(run, index, policy)
             policy = convert(run, index, trained)
             evaluations.append(evaluate(run, index, policy))
-        return write_report(run, evaluations)
+        report = write_report(run, evaluations)
+        if config.publish is not None:
+            publish(run, report)
+        return report

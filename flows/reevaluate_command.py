@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Evaluate every checkpoint under a folder of runs that was not evaluated yet, compare, and write "
         "the leaderboard. Started again after whatever ended it, the same command goes on from there.",
     )
-    parser.add_argument("--config", type=Path, help="the settings (default: configs/reevaluate.yaml)")
+    parser.add_argument("--config", type=Path, help="the settings (default: configs/reevaluation/default.yaml)")
     parser.add_argument("--runs", type=Path, help="the folder of runs, or one run's (default: that of the settings)")
     parser.add_argument("--fail-on-regression", action="store_true", help="exit code 3 where one became worse")
     parser.add_argument("--plan", action="store_true", help="show what is to be evaluated, and stop")

@@ -11,18 +11,18 @@ from importlib import resources
 from typing import Any
 
 from rl_core import __version__
+from tasks.slots import LIMIT_VARIABLE
 
 Template = dict[str, Any]
 
 COLLECTION = "server/api/collections_data/views/aggregate-worker-metadata.json"  # in the package prefect
 DEVICES_LIMIT = "deepscaler-devices"  # the global concurrency limit of what computes on a machine's devices
-LIMIT_VARIABLE = "DEEPSCALER_DEVICES_LIMIT"  # names it to the runs of a pool
 QUEUES = {"recipes": 1, "evaluations": 2}  # name and priority; 1 goes first
 IMAGE = f"deepscaler-recipe-trainer:{__version__}"
 STATE = "/var/lib/deepscaler"  # in that image: runs, results that Prefect keeps, caches; a volume goes there
 SHARED_MEMORY = "16Gi"  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
+CREDENTIALS = ("HF_TOKEN", "WANDB_API_KEY", "MODELSCOPE_API_TOKEN")  # that stages read in their environment
 STOP_SECONDS = 60  # for a pod to end by itself: a stage takes up to 25, and then the last states are written
-CREDENTIALS = ("HF_TOKEN", "WANDB_API_KEY", "MODELSCOPE_API_TOKEN")  # environment variables of the stages
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,29 @@ Reads the configuration before anything heavy is imported, so that a mistake is 
 
 import argparse
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rl_core.config import load_config, load_reevaluation
+from rl_core.devices import devices_of
 from rl_core.environment import prepare_environment
-from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
+from rl_core.errors import (
+    EXIT_GUARD,
+    EXIT_INTERRUPTED,
+    EXIT_MISTAKE,
+    EXIT_OUT_OF_MEMORY,
+    GuardStop,
+    Interrupted,
+    MistakeError,
+)
 from rl_core.evaluation.command_line import add_options
+from rl_core.out_of_memory import is_out_of_memory
 from rl_core.process_guard import guard_process
 from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.stacks import answer_with_stacks
 from rl_core.work import recorded
 
 
@@ -22,15 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; the exit code is that of `rl_core.errors`."""
     options = _parser().parse_args(arguments)
     guard_process()
+    answer_with_stacks()
     prepare_environment()
     # torch's collectives and checkpoints warn of their own older names, and of being used without other ranks.
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
-        if options.alone(options):
-            options.do_alone(options)
-        else:
-            _run_stage(_opened_run(options), options)
+        with _devices(options):
+            if options.alone(options):
+                options.do_alone(options)
+            else:
+                _run_stage(_opened_run(options), options)
     except MistakeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -41,7 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return interruption.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        print(f"out of memory: {error}", file=sys.stderr)
+        return EXIT_OUT_OF_MEMORY
     return 0
+
+
+def _devices(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """The machine's devices for this stage alone, where it computes on them."""
+    name = getattr(options, "stage_name", None)
+    return devices_of(f"{name} of {options.run_dir}") if name in ON_DEVICES else nullcontext()
 
 
 def _opened_run(options: argparse.Namespace) -> RunDir:
@@ -166,6 +193,12 @@ def _compare(options: argparse.Namespace) -> None:
     compare_results(options.before, options.after, as_json=options.json)
 
 
+def _publish(run: RunDir, _: argparse.Namespace) -> None:
+    from rl_core.publishing.publish import publish_model
+
+    publish_model(run)
+
+
 def _report(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.report import write_report
 
@@ -189,7 +222,10 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
         "evaluate a stage's model (--stage N, or sft), or the base model; or any model (--model-dir DIR)",
     ),
     "report": (_report, "write report.md, report.html and the pictures"),
+    "publish": (_publish, "upload the model and its card to a hub, where the recipe has `publish`"),
 }
+
+ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
 
 # What is made of a run, in the words of the plan; the time of these is recorded.
 PARTS = {

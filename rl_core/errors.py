@@ -2,6 +2,7 @@
 
 EXIT_MISTAKE = 2
 EXIT_GUARD = 3
+EXIT_OUT_OF_MEMORY = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 
@@ -12,6 +13,10 @@ class MistakeError(ValueError):
 
 class GuardStop(RuntimeError):  # noqa: N818 - a deliberate stop, not an error of the program
     """A guard ended the run with its state saved: non-finite loss, collapse, mismatch. Exit code 3."""
+
+
+class OutOfMemory(RuntimeError):  # noqa: N818 - what happened; with less at a time the same work may fit
+    """Memory ran out, of a device or of the machine. Exit code 4."""
 
 
 class Interrupted(BaseException):

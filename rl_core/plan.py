@@ -51,7 +51,7 @@ def all_parts(run: RunDir) -> list[Part]:
         parts += [pairs_part(run), trained_reward_model_part(run)]
     for index in range(len(run.config.stages)):
         parts += _policy_parts(run, index)
-    return [*parts, report_part(run, parts)]
+    return [*parts, report_part(run, parts), *([publish_part(run)] if run.config.publish else [])]
 
 
 def _policy_parts(run: RunDir, index: StageIndex) -> list[Part]:
@@ -170,6 +170,17 @@ def report_part(run: RunDir, before: list[Part]) -> Part:
         and all(path.stat().st_mtime <= run.report.stat().st_mtime for path in evaluations)
     )
     return Part("report", run.report, key, DONE if done else TO_DO)
+
+
+def publish_part(run: RunDir) -> Part:
+    """The model on the hub: done when it is noted that this very model went to the repository that is asked for."""
+    publish, index = run.config.publish, run.published_stage
+    assert publish is not None, "asked only where the recipe publishes"
+    model = hf_part(run, index)
+    key = digest_of(["publish", publish.model_dump(mode="json"), model.key])
+    noted = read_json(run.published) or {}
+    done = model.state == DONE and noted.get("key") == key and noted.get("model_digest") == model.digest
+    return Part("publish", run.published, key, DONE if done else TO_DO, str(noted.get("commit", "")) if done else "")
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[int, dict[str, Any]] | None:

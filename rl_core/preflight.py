@@ -15,7 +15,8 @@ from rl_core.models.adapter_settings import read_lora, require_shape
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
-from rl_core.plan import DONE, base_part, sources_part
+from rl_core.plan import DONE, base_part, publish_part, sources_part
+from rl_core.publishing.account import require_account
 from rl_core.run_dir import RunDir
 from rl_core.tracking import require_credentials
 
@@ -32,12 +33,15 @@ def check_inputs(run: RunDir) -> None:
     check_text(run.config)
     if sources_part(run).state != DONE:
         _check_data(run.config)
+        _check_answers(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
     _check_critic(run.config)
     _check_benchmarks(run.config)
     require_credentials(run.config)
     _check_first_adapter(run.config)
+    if run.config.publish is not None and publish_part(run).state != DONE:
+        require_account(run.config)
 
 
 def check_text(config: RecipeConfig) -> None:
@@ -76,6 +80,19 @@ def _check_benchmarks(config: RecipeConfig) -> None:
     for benchmark in config.evaluation.benchmarks:
         if benchmark not in OF_THE_RUN:
             check_local(benchmark, config.evaluation.benchmark_folder, "evaluation.benchmark")
+
+
+def _check_answers(config: RecipeConfig) -> None:
+    """Of what is fine-tuned on, where it is here: that there are files, and in each the columns that are named."""
+    if config.sft is None or config.sft.data.source != "path":
+        return
+    from rl_core.data.local import data_files
+    from rl_core.data.raw import stream_rows
+
+    traces = config.sft.data
+    for file in data_files(Path(traces.path or "").expanduser(), "sft.data"):
+        if file.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None:
+            next(stream_rows(file, "sft.data", traces.columns), None)
 
 
 def _check_model(config: RecipeConfig) -> None:

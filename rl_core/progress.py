@@ -1,6 +1,8 @@
 """Progress of long work: a bar on a terminal, plain lines in a log, one JSON line per update under a task.
 
-A task sets RL_CORE_PROGRESS=json and reads the lines that begin with MARK from the stage's standard output.
+A task sets RL_CORE_PROGRESS=json and reads the lines that begin with MARK from the stage's standard output. Between
+two of them there may be half an hour of work; `beat` then says that it goes on, and a task that hears nothing for
+longer than `guard.max_silent_seconds` takes the stage for hung.
 """
 
 import json
@@ -16,7 +18,9 @@ from rich.progress import Progress as RichBar
 
 FORMAT_VARIABLE = "RL_CORE_PROGRESS"
 MARK = "@progress "
+BEAT = "@alive"
 PLAIN_SECONDS = 5.0  # between two plain lines of the same work
+BEAT_SECONDS = 10.0  # between two beats
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,23 @@ class Update:
         if not line.startswith(MARK):
             return None
         return cls(**json.loads(line.removeprefix(MARK)))
+
+
+class _Beat:
+    """Says under a task, now and then, that work goes on."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def __call__(self) -> None:
+        """To be called from within long loops, each time round: by a rank that hangs it is not."""
+        now = time.monotonic()
+        if now - self._last >= BEAT_SECONDS and os.environ.get(FORMAT_VARIABLE) == "json":
+            self._last = now
+            print(BEAT, flush=True)
+
+
+beat = _Beat()
 
 
 def _short(value: float) -> str:

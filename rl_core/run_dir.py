@@ -21,6 +21,7 @@
       tracking.json                      the id and the page of the run on Weights & Biases
       work/                              what each process took: when, how long, on what hardware
       report.md  report.html  *.png
+      published.json                     where its model was published
 
 Each part has a key: the digest of every setting that decides its content and of the key of what it is made from. A
 part that stands under another key was made by another recipe, and is never continued or overwritten in silence.
@@ -104,6 +105,11 @@ class StageDir:
     @property
     def summary(self) -> Path:
         return self.root / "summary.json"
+
+    @property
+    def memory(self) -> Path:
+        """Of a training whose memory ran out: with which micro-batches it did not."""
+        return self.root / "memory.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,17 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.root / "report.md"
+
+    @property
+    def published(self) -> Path:
+        return self.root / "published.json"
+
+    @property
+    def published_stage(self) -> int:
+        """The stage whose model is published, where one is."""
+        names = [stage.name for stage in self.config.stages]
+        named = self.config.publish.stage if self.config.publish else None
+        return len(names) - 1 if named is None else names.index(named)
 
     @property
     def config_digest(self) -> str:

@@ -19,7 +19,7 @@ from rl_core.config import RecipeConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, write_json
 from rl_core.masking import without_secrets
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir, StageIndex
 
 INIT_SECONDS = 30.0  # for the first answer; without a bound a training waits for a host that is away
 FINISH_SECONDS = 15.0  # for the last upload; a stage that is stopped has less than 25 s in all
@@ -32,18 +32,16 @@ DEFAULT_ADDRESS = "https://api.wandb.ai"  # wandb's own, where WANDB_BASE_URL is
 class Tracker:
     """Logs one stage. Use as a context manager; does nothing where tracking is disabled."""
 
-    def __init__(self, run: RunDir, index: StageIndex, *, enabled: bool) -> None:
+    def __init__(self, run: RunDir, index: StageIndex | Literal["reward_model"], *, enabled: bool) -> None:
         self._run, self._index = run, index
         self._mode = run.config.tracking.wandb if enabled else "disabled"
         self._wandb: Any = None
 
     def __enter__(self) -> Self:
-        mode = self._mode
-        if mode != "disabled":
-            then = OFFLINE_INSTEAD if mode == "online" else GOES_ON
-            self._try("did not start", lambda: self._begin(mode), then)
-            if self._wandb is None and mode == "online":
-                self._try("did not start offline either", lambda: self._begin("offline"))
+        if self._mode == "online":
+            self._try("did not start", lambda: self._begin("online"), OFFLINE_INSTEAD)
+        if self._mode != "disabled" and self._wandb is None:
+            self._try("did not start offline", lambda: self._begin("offline"))
         return self
 
     def log(self, metrics: dict[str, Any]) -> None:
@@ -51,7 +49,7 @@ class Tracker:
         if self._wandb is None:
             return
         numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-        before = 0 if self._index == SFT else self._index
+        before = 0 if isinstance(self._index, str) else self._index
         step = metrics["step"] + sum(stage.steps for stage in self._run.config.stages[:before])
         # Each stage has a line 0, so that W&B's own count of lines is ahead of the steps by one for each stage before.
         # A line that was logged before a kill comes again with its old number, and W&B leaves it out.
@@ -75,8 +73,8 @@ class Tracker:
             entity=tracking.entity,
             mode=mode,
             dir=self._run.root,
-            id=f"{identity}-sft" if self._index == SFT else identity,
-            name=f"{self._run.config.name} sft" if self._index == SFT else self._run.config.name,
+            id=f"{identity}-{self._index}" if isinstance(self._index, str) else identity,
+            name=f"{self._run.config.name} {self._index}" if isinstance(self._index, str) else self._run.config.name,
             group=self._run.config.name,
             config=without_secrets(self._run.config.model_dump(mode="json")),
             resume="allow",
@@ -91,7 +89,7 @@ class Tracker:
         )
         self._wandb.define_metric(STEP_AXIS)
         self._wandb.define_metric("*", step_metric=STEP_AXIS)
-        if self._wandb.url and self._index != SFT:
+        if self._wandb.url and not isinstance(self._index, str):
             write_json(tracking_file(self._run), {"id": identity, "url": self._wandb.url})
 
     def _try(self, what_failed: str, do: Callable[[], None], then: str = GOES_ON) -> None:

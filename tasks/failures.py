@@ -9,6 +9,7 @@ from rl_core.errors import (
     EXIT_GUARD,
     EXIT_INTERRUPTED,
     EXIT_MISTAKE,
+    EXIT_OUT_OF_MEMORY,
     EXIT_TERMINATED,
     GuardStop,
     Interrupted,
@@ -26,6 +27,14 @@ INTERRUPTED_CODES = {
 
 class StageFailed(RuntimeError):  # noqa: N818 - what happened to a stage; an attempt more may succeed
     """A stage's process ended in a way that may pass: a crash, a lost worker, a full disk. Tried again."""
+
+
+class StageOutOfMemory(StageFailed):
+    """Memory ran out. A training is tried again with less at a time; anything else like every failure that may pass."""
+
+
+class StageHung(StageFailed):
+    """The stage said nothing for longer than it may, and was ended."""
 
 
 class Failures:
@@ -64,9 +73,10 @@ def failure(name: str, exit_code: int, output: list[str], log: Path) -> BaseExce
         return GuardStop(_message(output, "stopped: ") or f"{name}: stopped by a guard; see {log}")
     if exit_code in INTERRUPTED_CODES:
         return Interrupted(INTERRUPTED_CODES[exit_code])
+    failed = StageOutOfMemory if exit_code == EXIT_OUT_OF_MEMORY else StageFailed
     ended = f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with code {exit_code}"
-    hint = " (out of memory?)" if exit_code == -signal.SIGKILL else ""
-    return StageFailed("\n".join([f"{name} {ended}{hint}; its last lines (all of them: {log}):", *output]))
+    hint = {-signal.SIGKILL: " (out of memory?)", EXIT_OUT_OF_MEMORY: " (out of memory)"}.get(exit_code, "")
+    return failed("\n".join([f"{name} {ended}{hint}; its last lines (all of them: {log}):", *output]))
 
 
 def _message(output: list[str], prefix: str) -> str:

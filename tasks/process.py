@@ -12,64 +12,83 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rl_core.config.training import GuardConfig
+from rl_core.masking import without_secrets
 from rl_core.process_guard import guarded, guarded_environment
-from rl_core.progress import FORMAT_VARIABLE, Update
+from rl_core.progress import BEAT, FORMAT_VARIABLE, Update
 from rl_core.run_dir import RunDir, StageIndex
 from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes
 from tasks.publishing import StageJournal, artifact_key
+from tasks.silence import Silence
+from tasks.slots import device_slot
 
 COMMAND_VARIABLE = "RL_CORE_COMMAND"  # what stands before a stage's name, where it is not this Python's `-m rl_core`
 STOP_SECONDS = 25.0  # for a stage to end by itself; Prefect's worker allows 30 before it kills
 LAST_LINES = 30
 
 
-def run_stage(run: RunDir, name: str, stage: str, index: StageIndex | None = None) -> None:
+def run_stage(
+    run: RunDir, name: str, stage: str, index: StageIndex | None = None, overrides: Sequence[str] = ()
+) -> None:
     """Run `python -m rl_core <stage>` on the run until it ends.
 
     Args:
         name: of the part that is made: "train 8k".
         stage: as on the command line of `rl_core`.
         index: stage of the recipe, for the stages that want one.
+        overrides: `key=value`, of settings that decide nothing of what the stage makes.
 
     Raises:
         MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
+        StageHung: it said nothing for `guard.max_silent_seconds`.
     """
     number = [] if index is None else ["--stage", str(index)]
-    arguments = [stage, "--config", str(run.config_file), "--run-dir", str(run.root), *number]
-    run_command(name, arguments, log=log_file(run, name), key=artifact_key(run, f"{name} progress"))
+    arguments = [stage, "--config", str(run.config_file), "--run-dir", str(run.root), *number, *overrides]
+    key, bound = artifact_key(run, f"{name} progress"), run.config.guard.max_silent_seconds
+    run_command(name, arguments, log=log_file(run, name), key=key, max_silent_seconds=bound)
 
 
-def run_command(name: str, arguments: list[str], *, log: Path, key: str) -> None:
+def run_command(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    log: Path,
+    key: str,
+    max_silent_seconds: float | None = GuardConfig().max_silent_seconds,
+) -> None:
     """Run `python -m rl_core` with these arguments until it ends.
 
     Args:
         name: of what is made.
         log: the file that its output is added to.
         key: of the artifact that shows its progress in Prefect.
+        max_silent_seconds: in which it may say nothing; None: no bound.
 
     Raises:
         MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
+        StageHung: it said nothing for too long.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file, Display(name) as display:
+    with device_slot(arguments[0]), log.open("a", encoding="utf-8") as file, Display(name) as display:
         output = _Output(file, StageJournal(key), display.show)
         process = _start([*_program(), *arguments])
-        with Pipes(process, output.take) as pipes:
+        silence = Silence(name, max_silent_seconds, log)
+        with Pipes(process, lambda line, is_error: output.take(silence.broken_by(line), is_error)) as pipes:
             try:
-                exit_code = pipes.pump()
+                while (exit_code := pipes.pump(silence.seconds_left())) is None:
+                    silence.end_if_too_long(process.pid, pipes)
             except BaseException:
                 output.stopping = True
                 say(f"{name}: stopping, which may take {STOP_SECONDS:.0f} s: what it can save, it saves")
                 stop_group(process, pipes)
                 raise
         if exit_code != 0:
-            assert exit_code is not None, "pumped until it ended"
             raise failure(name, exit_code, output.last_words(), log)
 
 
@@ -124,6 +143,9 @@ class _Output:
 
     def take(self, line: str, is_error: bool) -> None:
         """Write a line to the log, and pass it on."""
+        if line == BEAT:
+            return
+        line = without_secrets(line)
         update = Update.parse(line)
         text = line if update is None else update.line()
         self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")

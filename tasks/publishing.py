@@ -1,4 +1,4 @@
-"""What a run shows in Prefect: the log and progress of each stage, and at the end its results, report and pictures."""
+"""What a run shows in Prefect: plan, log and progress of each stage, and at the end results, report and pictures."""
 
 import base64
 import logging
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -20,9 +21,13 @@ from prefect.logging import get_run_logger
 from rl_core.leaderboard.files import BoardFiles
 from rl_core.progress import Update
 from rl_core.run_dir import RunDir
+from rl_core.tracking import run_url
+from tasks.plan_text import plan_text
 from tasks.results import results_table
 
 THROTTLE_SECONDS = 5.0  # between two progress lines, or two changes of the progress artifact, of one stage
+RESPONSES = "## Responses to read"  # of the report: a right, a wrong and a cut off one
+PICTURE = re.compile(r"!\[([^\]]*)\]\((\w+)\.png\)")
 LEVEL_WORDS = {"CRITICAL": logging.CRITICAL, "ERROR": logging.ERROR, "WARNING": logging.WARNING}
 
 
@@ -36,11 +41,24 @@ def key_of(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def publish_plan(run: RunDir) -> None:
+    """What the run will do, and what of it is done, as an artifact of the flow run that calls."""
+    create_markdown_artifact(plan_text(run), key=artifact_key(run, "plan"), description=f"Plan of {run.root}")
+
+
 def publish_report(run: RunDir) -> None:
-    """The results table, the report and its pictures as artifacts of the task run that calls."""
+    """The results, the report, its pictures, responses to read and W&B's page, as artifacts of the calling task run."""
     create_table_artifact(results_table(run), key=artifact_key(run, "results"), description=f"Results of {run.root}")
     report = run.report.read_text(encoding="utf-8")
-    create_markdown_artifact(report, key=artifact_key(run, "report"), description=f"Report of {run.root}")
+    shown = PICTURE.sub(lambda found: _picture_link(run, *found.groups()), report)
+    create_markdown_artifact(shown, key=artifact_key(run, "report"), description=f"Report of {run.root}")
+    responses = section(report, RESPONSES)
+    if responses:
+        key = artifact_key(run, "responses")
+        create_markdown_artifact(responses, key=key, description=f"Responses of {run.root}")
+    url = run_url(run)
+    if url:
+        create_link_artifact(url, key=artifact_key(run, "wandb"), link_text="Weights & Biases")
     for picture in sorted(run.report.parent.glob("*.png")):
         _show_picture(picture, artifact_key(run, picture.stem), f"{picture.stem} of {run.root}")
 
@@ -58,10 +76,22 @@ def _show_picture(picture: Path, key: str, description: str) -> None:
     create_image_artifact(f"data:image/png;base64,{data}", key=key, description=description)
 
 
+def section(report: str, heading: str) -> str:
+    """A section of a Markdown text, with its heading; nothing where there is none."""
+    _, found, after = report.partition(f"\n{heading}\n")
+    return f"{heading}\n{after.partition(chr(10) + '## ')[0]}" if found else ""
+
+
+def _picture_link(run: RunDir, title: str, name: str) -> str:
+    """In place of a picture that lies beside the report: the page of its artifact."""
+    return f"[{title}](/artifacts/key/{artifact_key(run, name)})"
+
+
 class StageJournal:
     """One stage in Prefect: its lines in the task run's log, its progress there and as an artifact, thinned."""
 
     def __init__(self, key: str) -> None:
+        """Args: key: of the artifact that shows its progress."""
         self._logger = get_run_logger()
         self._key = key
         self._artifacts: dict[str, UUID] = {}

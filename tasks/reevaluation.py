@@ -106,5 +106,4 @@ def _evaluate(series: Series, model: Model, folder: Path | None, config: Reevalu
 
 
 def _run(files: BoardFiles, name: str, arguments: list[str]) -> None:
-    log = files.logs / f"{key_of(name)}.log"
-    run_command(name, arguments, log=log, key=key_of(f"reevaluate {name} progress"))
+    run_command(name, arguments, log=files.logs / f"{key_of(name)}.log", key=key_of(f"reevaluate {name} progress"))

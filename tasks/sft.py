@@ -2,11 +2,11 @@
 
 from rl_core.plan import training_part
 from rl_core.run_dir import SFT, RunDir
-from tasks.process import run_stage
+from tasks.memory import run_within_memory
 from tasks.recipe_task import STAGE_DELAYS, Made, recipe_task
 
 
 @recipe_task(lambda run, base: training_part(run, SFT), STAGE_DELAYS)
 def fine_tune(run: RunDir, base: Made) -> None:
     """Fine-tune `base`, from its start or from where an earlier attempt was stopped."""
-    run_stage(run, training_part(run, SFT).name, "sft")
+    run_within_memory(run, training_part(run, SFT).name, "sft", SFT)

@@ -2,7 +2,7 @@
 
 from rl_core.plan import training_part
 from rl_core.run_dir import RunDir
-from tasks.process import run_stage
+from tasks.memory import run_within_memory
 from tasks.recipe_task import STAGE_DELAYS, Made, recipe_task
 
 
@@ -12,4 +12,4 @@ def train(run: RunDir, index: int, policy: Made) -> None:
 
     The stage's process starts its own workers where the recipe asks for several; nothing here counts devices.
     """
-    run_stage(run, training_part(run, index).name, "train", index)
+    run_within_memory(run, training_part(run, index).name, "train", index)

@@ -71,6 +71,12 @@ class Browser:
         self._send("Page.navigate", url=address)
         wait_until(lambda: self.run("document.readyState") == "complete", address)
 
+    def seen_on(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Be a screen of that size, in dark colours where asked."""
+        self._send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._send("Emulation.setEmulatedMedia", features=[scheme])
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression in the page, awaited where it is a promise."""
         answer = self._send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)

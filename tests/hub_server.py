@@ -58,6 +58,10 @@ class Hub:
         """Whether a request is for files or lists of them: the client asks other things too, as its version has it."""
         return "/resolve/" in path or "/tree/" in path
 
+    def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body for what is sent to a path: nothing is taken here; see publishing_hub.py."""
+        return 405, {}, b""
+
     def find(self, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body for a path and the headers of who asks."""
         path = unquote(urlsplit(path).path)
@@ -118,6 +122,35 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self._answer(self._send)
+
+        def do_POST(self) -> None:
+            self._take()
+
+        def do_PUT(self) -> None:
+            self._take()
+
+        def _take(self) -> None:
+            body = self._body()
+            hub.requests.append(f"{self.command} {self.path}")
+            status, headers, content = hub.take(self.path, self.headers, body)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            try:
+                self.end_headers()
+                self.wfile.write(content)
+            except ConnectionError:  # the client was killed
+                self.close_connection = True
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
 
         def _answer(self, send: Callable[[bytes], None]) -> None:
             status, headers, content = hub.find(self.path, self.headers)

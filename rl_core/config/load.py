@@ -14,7 +14,7 @@ from rl_core.errors import MistakeError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EMBEDDED_PRESET = CONFIGS / "embedded.yaml"
-REEVALUATION_PRESET = CONFIGS / "reevaluate.yaml"
+REEVALUATION_PRESET = CONFIGS / "reevaluation" / "default.yaml"
 Settings = TypeVar("Settings", bound=Section)
 
 GIVEN_BY_NAME = {"protocol": "base"}  # groups of settings that may be written as a name: the field it stands for

@@ -10,6 +10,7 @@ from rl_core.config.embedded import EmbeddedConfig
 from rl_core.config.evaluation import EvaluationConfig, ValidationConfig
 from rl_core.config.models import CriticConfig, OptimizerConfig, PolicyConfig
 from rl_core.config.pairs import PairsConfig
+from rl_core.config.publishing import PublishConfig
 from rl_core.config.rehearses import RehearsesConfig
 from rl_core.config.report import ReportConfig
 from rl_core.config.reward_model import RewardModelConfig
@@ -52,6 +53,7 @@ class RecipeConfig(Section):
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    publish: PublishConfig | None = Field(None, description="null: the model stays on this machine")
     report: ReportConfig = Field(default_factory=ReportConfig)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     rehearses: RehearsesConfig | None = Field(None, description="set by --rehearse, and not by hand")
@@ -76,6 +78,13 @@ class RecipeConfig(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: two stages share a name: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _published_stage_is_one(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if self.publish is not None and self.publish.stage not in (None, *names):
+            raise ValueError(f"publish.stage is {self.publish.stage!r}: no such stage; there are {', '.join(names)}")
         return self
 
     @model_validator(mode="after")
@@ -140,6 +149,11 @@ class RecipeConfig(Section):
                         f"stages.{index}: {stage.context_tokens} tokens of prompt and response, but the model's "
                         f"context is {self.embedded.context_tokens} (embedded.context_tokens)"
                     )
+            if self.sft is not None and self.sft.max_tokens > self.embedded.context_tokens:
+                raise ValueError(
+                    f"sft.max_tokens is {self.sft.max_tokens}, but the model's context is "
+                    f"{self.embedded.context_tokens} (embedded.context_tokens)"
+                )
         return self
 
 

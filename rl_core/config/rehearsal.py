@@ -64,6 +64,8 @@ REASONS = {
     "evaluation.protocol.": "a toy token is a character of other text",
     "evaluation.": "the toy task's own problems: nothing is downloaded",
     "tracking.": "a rehearsal is not uploaded",
+    "publish": "a toy model is not published",
+    "report.": "of the recipe's devices, which a rehearsal does not use",
     "stages.*.steps": "for time",
     "stages.*.": f"in proportion: {toy.LONGEST_RESPONSE} tokens for the longest stage; a step of a solution takes six",
 }
@@ -138,6 +140,8 @@ def _scaled(config: RecipeConfig, asked: Collection[str]) -> dict[str, Any]:
         "validation": toy.validation(config),
         "evaluation": toy.evaluation(config),
         "tracking": toy.tracking(config),
+        "publish": None,
+        "report": {**values["report"], "price_per_device_hour": None},
         "stages": stages,
     }
 

@@ -93,12 +93,18 @@ def _check_shape(own: LoraConfig, field: str, first: LoraConfig | None, first_fi
 
 def _check_value_adapter(config: "RecipeConfig") -> None:
     """The value model's adapter begins as a copy of the policy's first one, where there is one."""
-    critic = config.critic
+    critic, lora = config.critic, config.policy.lora
+    if critic is not None and critic.backbone == "own" and critic.model_name is None and lora and lora.folder:
+        raise ValueError(
+            "critic.model_name is null, the model that the policy starts from, and that has an adapter on it "
+            "(policy.lora.folder), which a transformer of the critic's own would lack: name the merged model, or take "
+            "backbone: shared"
+        )
     if critic is None or critic.backbone != "shared" or first_lora(config) is None:
         return
     assert critic.lora is not None, "the section asks for it"
     reason = "with backbone: shared the value model begins as a copy of the policy's first adapter"
-    _check_shape(critic.lora, "critic.lora", config.policy.lora, "policy.lora", reason)
+    _check_shape(critic.lora, "critic.lora", lora, "policy.lora", reason)
 
 
 def _check_reward_adapter(config: "RecipeConfig") -> None:

@@ -26,7 +26,7 @@ EVALUATED_RESPONSES = 2048  # of one model
 PROBE_PROBLEMS = VALIDATION_PROBLEMS = 64
 VALIDATION_SAMPLES, PROTOCOL_SAMPLES = 2, 16
 POLICY_RATE, ADAPTER_RATE, CRITIC_RATE = 1e-4, 1e-3, 1e-3  # at which models of this size learn within such few steps
-SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 30, 32, 64  # of the fine-tuning: it must leave stages something to learn
+SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 16, 32, 64  # of the fine-tuning: it must leave stages something to learn
 PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 400, 4, 2
 LORA_RANK = 64  # half of the model's width
 LAYERS = frozenset("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())  # of the embedded model

@@ -35,7 +35,7 @@ class CheckpointConfig(Section):
 
 
 class GuardConfig(Section):
-    """Bounds on what sampler and trainer disagree about, past which a run stops with its state saved.
+    """Bounds past which a run stops with its state saved, or a stage that hangs is ended and tried again.
 
     They decide nothing that is computed, so that a stopped run may go on under another bound.
     """
@@ -46,4 +46,7 @@ class GuardConfig(Section):
     max_sampler_kl: float | None = Field(5e-4, gt=0, description="of sampler_kl, in every step; null: no bound")
     max_nonfinite_updates: int = Field(
         3, ge=0, description="updates in a row whose loss or gradient is not finite: each is left out; more end the run"
+    )
+    max_silent_seconds: float | None = Field(
+        1800, gt=0, description="in which a stage says nothing, before it is taken for hung; null: no bound"
     )

@@ -24,6 +24,7 @@ from rl_core.run_dir import RunDir, finished_part
 FIELD = "rewards: reward_model: model"
 REVISION_FIELD = "rewards: reward_model: revision"
 HEAD = "ForSequenceClassification"
+SCORES = "scores.json"  # of a reward model that the run trains: `mean` and `std` on held-out pairs
 DEFAULT_LABELS = 2  # what transformers leaves unwritten in a config.json
 
 
@@ -91,8 +92,15 @@ def local_rewards(run: RunDir) -> list[RewardConfig]:
     if learned is None or not (learned.is_trained_here or fetched_reward_model(run.config)):
         return list(run.config.rewards)
     folder = run.reward_model / ADAPTER_FOLDER if learned.shares_backbone else run.reward_model
-    here = learned.model_copy(update={"kwargs": {**learned.kwargs, "model": str(folder)}})
+    kwargs = {**_measured(run), **learned.kwargs} if learned.is_trained_here else learned.kwargs
+    here = learned.model_copy(update={"kwargs": {**kwargs, "model": str(folder)}})
     return [here if reward is learned else reward for reward in run.config.rewards]
+
+
+def _measured(run: RunDir) -> dict[str, float]:
+    """Mean and scale of the scores of the run's own reward model, by which they come to the size of other rewards."""
+    scores = read_json(run.reward_model / SCORES)
+    return {"mean": scores["mean"], "scale": scores["std"] or 1.0}
 
 
 def _fetch(run: RunDir, reward: RewardConfig) -> None:

@@ -16,7 +16,6 @@ from rl_core.models.token_logprobs import packed_inputs
 from rl_core.models.token_values import with_new_head
 
 PREFIX = "classifier."
-HEAD = "score.weight"
 
 
 class SequenceScores(torch.nn.Module):

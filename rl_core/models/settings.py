@@ -128,13 +128,19 @@ def check_score_model(folder: Path, field: str) -> None:
 
 
 def check_context(config: RecipeConfig, context: int | None) -> None:
-    """Refuse a stage that is longer than the model's context (None: the model has no limit)."""
+    """Refuse what is longer than the model's context (None: the model has no limit): a stage, or rows to learn from."""
     for index, stage in enumerate(config.stages):
         if context is not None and stage.context_tokens > context:
             raise MistakeError(
                 f"stages.{index}: {stage.context_tokens} tokens of prompt and response, but the context of "
                 f"{config.policy.model_name} is {context} (max_position_embeddings): shorten the stage, or extend the "
                 f"context with {FIELD}"
+            )
+    for name, section in (("sft", config.sft), ("reward_model", config.reward_model)):
+        if context is not None and section is not None and section.max_tokens > context:
+            raise MistakeError(
+                f"{name}.max_tokens is {section.max_tokens}, but the context of {config.policy.model_name} is "
+                f"{context} (max_position_embeddings): at most that"
             )
 
 

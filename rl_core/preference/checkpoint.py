@@ -13,10 +13,11 @@ these are written while the training waits: an adapter is small, and a reward mo
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch.distributed.checkpoint.api import CheckpointException
@@ -42,39 +43,65 @@ class Probe:
     scores: torch.Tensor
 
 
-def save_checkpoint(
-    directory: Path, learner: RewardLearner, state: dict[str, Any], probe: Probe, *, config: RecipeConfig, key: str
-) -> None:
-    """Write a checkpoint and publish it, then remove those that are older than the recipe keeps. A collective call.
+class RewardSaver:
+    """The checkpoints of one training; see `rl_core.supervised.loop.Saver`. Every rank has one and calls it alike."""
 
-    Args:
+    def __init__(self, learner: RewardLearner, probe: Callable[[], Probe], *, config: RecipeConfig, key: str) -> None:
+        """Args:
+        probe: what the model says now. A collective call.
         key: digest of everything that the training is made from; see `run_dir.RunDir`.
+        """
+        self.latest: Path | None = None
+        self.write_seconds: float | None = None  # nothing is written beside the training
+        self._learner, self._probe, self._config, self._key = learner, probe, config, key
+        self._copies = HostCopies(learner)
 
-    Raises:
-        MistakeError: there is not enough free space, or it could not be written. Every rank raises it.
-    """
-    partial = directory.with_name(directory.name + ".partial")
-    if learner.world.is_first:
-        shutil.rmtree(partial, ignore_errors=True)
-    learner.world.barrier()
-    require_space(directory.parent, [learner])
-    copies = HostCopies(learner)
-    copies.update()
+    def __enter__(self) -> Self:
+        return self
 
-    def complete() -> None:
-        (partial / MODEL).mkdir(exist_ok=True)
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        """There is nothing under way."""
+
+    def save(self, directory: Path, state: dict[str, Any]) -> None:
+        """Write a checkpoint and publish it, then remove those that are older than the recipe keeps.
+
+        A collective call.
+
+        Raises:
+            MistakeError: there is not enough free space, or it could not be written. Every rank raises it.
+        """
+        partial = directory.with_name(directory.name + ".partial")
+        world = self._learner.world
+        if world.is_first:
+            shutil.rmtree(partial, ignore_errors=True)
+        world.barrier()
+        require_space(directory.parent, [self._learner])
+        self._copies.update()
+        probe = self._probe()
+        try:
+            write_tensors(partial / MODEL / "weights", self._copies.weights)
+            write_tensors(
+                partial / "trainer" / "optimizer",
+                self._copies.moments,
+                then=lambda: self._complete(partial, directory, state, probe),
+            )
+        except CheckpointException as failure:
+            raise told_failure(failure, directory) from failure
+        self.latest = directory
+
+    def finish(self) -> None:
+        """There is nothing to wait for."""
+
+    def _complete(self, partial: Path, directory: Path, state: dict[str, Any], probe: Probe) -> None:
+        """Add to the tensors of all ranks what else belongs to a checkpoint, and publish it. On the first rank."""
+        learner = self._learner
         write_probe(partial / MODEL, [list(sequence) for sequence in probe.sequences], probe.scores)
-        write_json(partial / "trainer" / "state.json", {**state, "optimizer_steps": optimizer_steps(learner)})
-        write_text(partial / "config.yaml", dump_config(config))
-        write_manifest(partial, key=key, world_size=learner.world.size, zero_stage=learner.zero_stage)
+        state = {**state, "optimizer_steps": optimizer_steps(learner)}
+        write_json(partial / "trainer" / "state.json", state)
+        write_text(partial / "config.yaml", dump_config(self._config))
+        write_manifest(partial, key=self._key, world_size=learner.world.size, zero_stage=learner.zero_stage)
         publish(partial, directory)
-        prune_checkpoints(directory.parent, key, config.checkpoint.keep_last)
-
-    try:
-        write_tensors(partial / MODEL / "weights", copies.weights)
-        write_tensors(partial / "trainer" / "optimizer", copies.moments, then=complete)
-    except CheckpointException as failure:
-        raise told_failure(failure, directory) from failure
+        prune_checkpoints(directory.parent, self._key, self._config.checkpoint.keep_last)
 
 
 def restore_checkpoint(directory: Path, learner: RewardLearner) -> dict[str, Any]:

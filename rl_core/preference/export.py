@@ -27,15 +27,14 @@ from rl_core.config import RewardModelConfig
 from rl_core.config.models import LoraConfig
 from rl_core.errors import GuardStop
 from rl_core.manifest import publishing, read_json, write_json
+from rl_core.models.adapter_settings import HEAD, HEAD_FILE
 from rl_core.models.load import DTYPES
 from rl_core.models.lora import write_adapter
-from rl_core.models.sequence_scores import HEAD
+from rl_core.models.reward_source import SCORES
 from rl_core.preference.checkpoint import MODEL
 from rl_core.run_dir import RunDir
 
 OF_A_POLICY = ("generation_config.json", "README.md", "verification.json", "source.json")
-HEAD_FILE = "score.safetensors"
-SCORES = "scores.json"
 SMALLEST = 1e-3  # largest score below which differences count as shares of this
 CARD = """---
 library_name: transformers

@@ -5,8 +5,7 @@ Every rank runs all of it; what only one may do asks `world.is_first`.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,28 +13,28 @@ from transformers import AutoTokenizer
 
 from rl_core.checkpoint.state import complete_checkpoints
 from rl_core.config import RewardModelConfig
-from rl_core.errors import Interrupted
+from rl_core.errors import MistakeError
 from rl_core.manifest import read_manifest, write_json
 from rl_core.memory import peak_memory_bytes
 from rl_core.models.sequence_scores import load_sequence_scores
 from rl_core.preference.batching import TokenizedPair, pair_batches
-from rl_core.preference.checkpoint import Probe, restore_checkpoint, save_checkpoint
+from rl_core.preference.checkpoint import Probe, RewardSaver, restore_checkpoint
 from rl_core.preference.examples import Examples, load_examples
 from rl_core.preference.learner import RewardLearner
 from rl_core.preference.measures import ScoredPairs, measures, over_problems, wins
-from rl_core.progress import Progress
 from rl_core.run_dir import RunDir
+from rl_core.supervised.loop import SupervisedLoop
+from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
 from rl_core.training.guard import NonfiniteGuard
 from rl_core.training.layout import choose_layout
 from rl_core.training.partitions import create_moments
-from rl_core.training.records import cut_metrics, write_metrics
+from rl_core.training.sampler import problems_at
 from rl_core.training.schedule import cosine_rate
-from rl_core.training.signals import StopRequest
-from rl_core.world import World, derive_seed, seed_everything
+from rl_core.world import World, seed_everything
 
 WORK = "reward model"
-FIELD = "reward_model"
+FIELD: Literal["reward_model"] = "reward_model"
 MATCHED_RATIO = 1.1  # of lengths, within which pairs count as matched when it is measured
 PROBE_PAIRS = 2
 
@@ -61,38 +60,47 @@ class RewardTraining:
         tokenizer = AutoTokenizer.from_pretrained(start)
         self.train_pairs = load_examples(run.pairs / "train.parquet", tokenizer, config.max_tokens)
         self.held_out = load_examples(run.pairs / "held_out.parquet", tokenizer, config.max_tokens)
+        if len(self.train_pairs.pairs) < config.batch_pairs:
+            raise MistakeError(
+                f"reward_model.batch_pairs is {config.batch_pairs}, but there are {len(self.train_pairs.pairs)} pairs "
+                "to train on: lower it, or make more pairs (pairs.num_rows, pairs.num_samples)"
+            )
         scores = load_sequence_scores(start, run.config.policy, world.device, lora=config.lora, field=FIELD)
         self.learner = RewardLearner(scores, run.config.training, config.optimizer, world)
         self.layout = choose_layout(run.config.training, scores.classifier)
         self.nonfinite = NonfiniteGuard(WORK, run.config.guard.max_nonfinite_updates)
-        self.steps_of_an_epoch = ceil(len(self.train_pairs.pairs) / config.batch_pairs)
-        self.steps = config.epochs * self.steps_of_an_epoch
+        # Whole batches only, so that no pair is seen once more than another is left out.
+        self.steps = max(1, config.epochs * len(self.train_pairs.pairs) // config.batch_pairs)
 
     def run(self) -> None:
         """From the last checkpoint, or from the beginning, to the last step and what is said of it."""
-        stop = StopRequest()
-        first_step = self._resume() + 1
+        last_step, last_line = self._resume()
         if self.world.is_first:
             print(f"{WORK}: {self._data()}; updates in {self.layout}", flush=True)
-        with Progress(WORK, self.steps, enabled=self.world.is_first) as progress:
-            for step in range(first_step, self.steps + 1):
-                metrics = self._step(step)
-                saved = self._is_due(step, self.run_dir.config.checkpoint.every_steps)
-                if saved:
-                    self._save(step, metrics)
-                if self.world.is_first:
-                    write_metrics(self.files.metrics, metrics)
-                progress.update(step, loss=metrics["loss"] or 0.0, accuracy=metrics["accuracy"])
-                self._stop_if_asked(stop, step, metrics, saved=saved)
+        loop = SupervisedLoop(
+            WORK,
+            self.files,
+            RewardSaver(self.learner, self._probe, config=self.run_dir.config, key=self.key),
+            self.world,
+            num_steps=self.steps,
+            save_every=self.run_dir.config.checkpoint.every_steps,
+        )
+        loop.run(
+            last_step,
+            last_line,
+            before=lambda: {"stage": FIELD, **self._validation()},
+            step=self._step,
+            state=lambda: {"seed": self.seed, "nonfinite_in_a_row": self.nonfinite.in_a_row},
+            tracker=Tracker(self.run_dir, FIELD, enabled=self.world.is_first),
+            figures=("loss_reward_model", "pair_accuracy"),
+        )
         self._summarise()
 
     def batch_of(self, step: int) -> list[TokenizedPair]:
-        """The pairs of a step, each with its share of the loss: every pair once an epoch, in an order of its own."""
-        epoch, place = divmod(step - 1, self.steps_of_an_epoch)
+        """The pairs of a step, each with its share of the loss."""
         pairs, size = self.train_pairs.pairs, self.config.batch_pairs
-        order = np.random.default_rng(derive_seed(self.seed, FIELD, "order", epoch)).permutation(len(pairs))
-        chosen = order[place * size : (place + 1) * size]
-        return [replace(pairs[index], weight=1 / len(chosen)) for index in chosen]
+        chosen = problems_at((step - 1) * size, size, num_problems=len(pairs), seed=self.seed, stage=FIELD)
+        return [replace(pairs[index], weight=1 / size) for index in chosen]
 
     def scored(self, examples: Examples) -> ScoredPairs:
         """Every pair of a file with the scores that the model gives now. A collective call."""
@@ -123,78 +131,63 @@ class RewardTraining:
         return pair_batches(pairs, self.layout, rank=world.rank, num_ranks=world.size, device=world.device)
 
     def _step(self, step: int) -> dict[str, Any]:
-        """One update; its line of metrics."""
+        """One update without its checkpoint; its line of metrics."""
         seed_everything(self.seed, FIELD, step, self.world.rank)
         clock, pairs = Clock(), self.batch_of(step)
         rate = cosine_rate(self.config.optimizer, step, self.steps)
-        self.learner.set_learning_rate(rate)
         with clock("step"):
-            update = self.learner.update(self._batches(pairs), self.config.centering)
+            self.learner.set_learning_rate(rate)
+            with clock("train"):
+                update = self.learner.update(self._batches(pairs), self.config.centering)
+            self.nonfinite.see(update)
             right, margin = self.world.sum([self.learner.num_right, self.learner.margin])
-        self.nonfinite.see(update)
+            measured = {}
+            if step % self.config.validation_every_steps == 0 or step == self.steps:
+                with clock("measure"):
+                    measured = self._validation()
         tokens = sum(pair.num_tokens for pair in pairs)
         return {
             "stage": FIELD,
-            "step": step,
-            "epoch": (step - 1) // self.steps_of_an_epoch,
-            "loss": update.loss if update.applied else None,
+            "epoch": (step - 1) * self.config.batch_pairs // len(self.train_pairs.pairs),
+            "loss_reward_model": update.loss if update.applied else None,
             "grad_norm": update.grad_norm if update.applied else None,
-            "accuracy": right / len(pairs),
-            "margin_mean": margin / len(pairs),
+            "pair_accuracy": right / len(pairs),
+            "pair_margin_mean": margin / len(pairs),
             "nonfinite_updates": int(not update.applied),
             "learning_rate": rate,
+            "measure_seconds": 0.0,
             **clock.seconds,
-            "tokens_per_second": tokens / clock.seconds["step_seconds"],
+            "save_seconds": 0.0,
+            "tokens_per_second": tokens / clock.seconds["train_seconds"],
             "peak_memory_bytes": peak_memory_bytes(self.world.device),
-            **(self._validation() if self._is_due(step, self.config.validation_every_steps) else {}),
+            **measured,
         }
 
     def _validation(self) -> dict[str, Any]:
+        """On the held-out pairs. A collective call."""
         scored = self.scored(self.held_out)
         return {
-            "held_out_loss": float(np.logaddexp(0.0, -scored.margins).mean()),
-            "held_out_accuracy": over_problems(wins(scored.margins), scored.problems)["value"],
+            "validation_pair_loss": float(np.logaddexp(0.0, -scored.margins).mean()),
+            "validation_pair_accuracy": over_problems(wins(scored.margins), scored.problems)["value"],
         }
 
-    def _resume(self) -> int:
-        """Restore the newest checkpoint; returns its step, 0 where there is none."""
+    def _resume(self) -> tuple[int, dict[str, Any] | None]:
+        """Restore the newest checkpoint; its step and line of metrics, 0 and None where there is none."""
         checkpoints = complete_checkpoints(self.files.checkpoints, self.key)
-        step, last_line = 0, None
-        if checkpoints:
-            state = restore_checkpoint(checkpoints[-1], self.learner)
-            step, last_line = int(state["step"]), state["metrics"]
-            self.nonfinite.in_a_row = state["nonfinite_in_a_row"]
-            if self.world.is_first:
-                print(f"{WORK}: continues after step {step}", flush=True)
-        else:
+        if not checkpoints:
             create_moments(self.learner, 0)
+            return 0, None
+        state = restore_checkpoint(checkpoints[-1], self.learner)
+        self.nonfinite.in_a_row = state["nonfinite_in_a_row"]
         if self.world.is_first:
-            self.files.root.mkdir(parents=True, exist_ok=True)
-            cut_metrics(self.files.metrics, step, last_line)
-        return step
+            print(f"{WORK}: continues after step {state['step']}", flush=True)
+        return int(state["step"]), state["metrics"]
 
-    def _save(self, step: int, metrics: dict[str, Any]) -> None:
+    def _probe(self) -> Probe:
+        """A few held-out conversations, and what the model says of them. A collective call."""
         pairs = [replace(pair, place=place) for place, pair in enumerate(self.held_out.pairs[:PROBE_PAIRS])]
-        probe = Probe(
-            [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)],
-            torch.tensor(self._scores(pairs), dtype=torch.float32).reshape(-1, 1),
-        )
-        state = {"step": step, "seed": self.seed, "nonfinite_in_a_row": self.nonfinite.in_a_row, "metrics": metrics}
-        save_checkpoint(
-            self.files.checkpoint(step), self.learner, state, probe, config=self.run_dir.config, key=self.key
-        )
-
-    def _stop_if_asked(self, stop: StopRequest, step: int, metrics: dict[str, Any], *, saved: bool) -> None:
-        """End between two steps, on every rank at once, when any was asked to by a signal."""
-        (asked,) = self.world.sum([float(stop.exit_code or 0)])
-        if not asked:
-            return
-        if not saved:
-            self._save(step, metrics)
-        raise Interrupted(stop.exit_code or Interrupted().exit_code)
-
-    def _is_due(self, step: int, every: int) -> bool:
-        return step % every == 0 or step == self.steps
+        sequences = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
+        return Probe(sequences, torch.tensor(self._scores(pairs), dtype=torch.float32).reshape(-1, 1))
 
     def _data(self) -> str:
         train, held_out = self.train_pairs, self.held_out

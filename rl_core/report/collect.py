@@ -10,18 +10,19 @@ import pyarrow.parquet as pq
 from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
-from rl_core.report.facts import Evaluation, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
-from rl_core.run_dir import RunDir
+from rl_core.report.facts import Evaluation, FineTuning, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
+from rl_core.run_dir import SFT, RunDir
 from rl_core.tracking import run_url
 from rl_core.work import read_work
 
+OWN = ("report", "publish")  # parts that come of the report, or after it
 NUMBERS = ("index", "sample", "response_tokens", "reward", "truncated", "extracted")
 
 
 def collect(run: RunDir) -> RunFacts:
     """What the run's files say so far."""
     parts = {part.name: part for part in all_parts(run)}
-    missing = [_absence(part) for part in parts.values() if part.state != DONE and part.name != "report"]
+    missing = [_absence(part) for part in parts.values() if part.state != DONE and part.name not in OWN]
     stages: list[StageFacts] = []
     for index in range(len(run.config.stages)):
         first_step = stages[-1].first_step + stages[-1].steps_done if stages else 0
@@ -36,7 +37,9 @@ def collect(run: RunDir) -> RunFacts:
         base_evaluation=_evaluation(base, missing),
         base_further=_further(base, missing),
         stages=tuple(stages),
+        fine_tuning=_fine_tuning(run, parts, missing),
         missing=tuple(missing),
+        reward_model=_reward_model(run, parts),
         work=tuple(_work(record) for record in read_work(run.work)),
         links=_links(run),
     )
@@ -72,6 +75,28 @@ def _stage(run: RunDir, index: int, first_step: int, parts: Mapping[str, Part], 
         model=_manifest(parts[f"convert {stage.name}"]),
         evaluation=_evaluation(parts[f"evaluate {stage.name}"], missing),
         further=_further(parts[f"evaluate {stage.name}"], missing),
+    )
+
+
+def _reward_model(run: RunDir, parts: Mapping[str, Part]) -> Mapping[str, Any] | None:
+    """The summary of the training of the run's own reward model, once it is measured; it may have been refused."""
+    if run.config.reward_model is None or parts["reward model"].state == OTHER_RECIPE:
+        return None
+    summary = read_json(run.reward_model_training.summary)
+    return summary if isinstance(summary, dict) and summary.get("status") == "complete" else None
+
+
+def _fine_tuning(run: RunDir, parts: Mapping[str, Part], missing: list[str]) -> FineTuning | None:
+    if run.config.sft is None:
+        return None
+    files, ours = run.stage(SFT), parts[f"train {SFT}"].state != OTHER_RECIPE
+    summary = read_json(files.summary) if ours else None
+    return FineTuning(
+        metrics=_metrics(files.metrics, missing) if ours else (),
+        summary=summary if isinstance(summary, dict) else None,
+        model=_manifest(parts[f"convert {SFT}"]),
+        evaluation=_evaluation(parts[f"evaluate {SFT}"], missing),
+        further=_further(parts[f"evaluate {SFT}"], missing),
     )
 
 
@@ -119,8 +144,9 @@ def _read_evaluation(name: str, file: Path, missing: list[str]) -> Evaluation | 
 
 
 def _links(run: RunDir) -> tuple[tuple[str, str], ...]:
-    url = run_url(run)
-    return (("Weights & Biases", url),) if url else ()
+    published = (read_json(run.published) or {}).get("url")
+    found = (("Weights & Biases", run_url(run)), ("published as", published))
+    return tuple((what, address) for what, address in found if address)
 
 
 def _work(record: Mapping[str, Any]) -> Work:

@@ -8,6 +8,8 @@ from rl_core.report.facts import RunFacts, Work
 from rl_core.report.wording import ABSENT, count, duration, gibibytes, listed
 from rl_core.work import UNDER_WAY
 
+WHOLE_FROM = 1000  # of the currency: from there on its hundredths say nothing
+
 
 def cost_table(facts: RunFacts) -> list[Block]:
     """One row for each part that was worked on, in the order in which it began."""
@@ -32,7 +34,10 @@ def device_hours(facts: RunFacts) -> float:
 def cost(hours: float, facts: RunFacts) -> str:
     """Of so many device hours, in the currency of the recipe; absent where no price is given."""
     price, currency = facts.config.report.price_per_device_hour, facts.config.report.currency
-    return ABSENT if price is None else f"{hours * price:,.2f} {currency}"
+    if price is None:
+        return ABSENT
+    total = hours * price
+    return f"{total:,.{0 if total >= WHOLE_FROM else 2}f} {currency}"
 
 
 def device_unit(facts: RunFacts) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rl_core.config import RecipeConfig
 from rl_core.hardware import Hardware
+from rl_core.run_dir import SFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,17 @@ class StageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FineTuning:
+    """The supervised training before the stages."""
+
+    metrics: tuple[Mapping[str, Any], ...]  # by step; step 0 holds only what was measured before the first
+    summary: Mapping[str, Any] | None
+    model: Mapping[str, Any] | None  # manifest of the converted model
+    evaluation: Evaluation | None
+    further: tuple[Evaluation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One process that worked on a part of the run."""
 
@@ -121,7 +133,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of the results table: the base, or what a stage ended with."""
+    """A model of the results table: the base, the fine-tuned one, or what a stage ended with."""
 
     name: str
     cumulative_step: int
@@ -142,13 +154,18 @@ class RunFacts:
     base_further: tuple[Evaluation, ...]
     stages: tuple[StageFacts, ...]
     missing: tuple[str, ...]  # one sentence each
+    fine_tuning: FineTuning | None = None  # None: the recipe has none
     work: tuple[Work, ...] = ()  # in the order in which it began
+    reward_model: Mapping[str, Any] | None = None  # summary of the training of the run's own
     links: tuple[tuple[str, str], ...] = ()  # where else the run can be seen: what, and its address
 
     @property
     def models(self) -> tuple[Model, ...]:
         """The evaluated models, in the order in which they were made."""
         base = [Model("base", 0, self.base_evaluation, self.base_further)] if self.base_evaluation else []
+        tuned = self.fine_tuning
+        if tuned is not None and tuned.evaluation:
+            base.append(Model(SFT, 0, tuned.evaluation, tuned.further))
         stages = [
             Model(stage.name, stage.first_step + stage.steps_done, stage.evaluation, stage.further)
             for stage in self.stages

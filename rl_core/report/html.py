@@ -92,7 +92,7 @@ def _key_figure(figure: KeyFigure) -> str:
 
 
 def _picture(picture: Picture, light: bytes, dark: bytes) -> str:
-    title, caption = escape(picture.title), escape(picture.caption)
+    title, caption = escape(picture.title), _inline([picture.caption])
     return (
         "<figure><picture>"
         f'<source media="screen and (prefers-color-scheme: dark)" srcset="{_data_uri(dark)}" />'

@@ -6,11 +6,11 @@ from typing import Any
 
 from rl_core import __version__
 from rl_core.config import dump_config
-from rl_core.manifest import digest_of
 from rl_core.opening import short_path
 from rl_core.report.document import Block, Bullets, Code, Heading, Paragraph, Preformatted, Table
 from rl_core.report.facts import RunFacts
 from rl_core.report.wording import ABSENT, count, listed, plain
+from rl_core.run_dir import RunDir
 
 ALL_TEXT = frozenset(range(4))
 
@@ -98,6 +98,7 @@ def _file(file: Mapping[str, Any]) -> list[str]:
 def _digests(facts: RunFacts) -> list[list[str]]:
     """The configuration and every finished part."""
     parts = {"sources": facts.sources, "data": facts.data, "base model": facts.base}
+    parts |= {"fine-tuned model": facts.fine_tuning.model} if facts.fine_tuning else {}
     parts |= {f"model after {stage.name}": stage.model for stage in facts.stages}
     rows = [
         [name, Code(str(manifest.get("digest", ABSENT))), str(manifest.get("created_at", ABSENT))]
@@ -106,13 +107,14 @@ def _digests(facts: RunFacts) -> list[list[str]]:
     ]
     tests = {model.evaluation.dataset_digest for model in facts.models} - {""}
     rows += [["data set of the evaluations", Code(digest), ""] for digest in sorted(tests)]
-    return [["configuration", Code(digest_of(facts.config.model_dump(mode="json"))), ""], *rows]
+    return [["configuration", Code(RunDir(facts.root, facts.config).config_digest), ""], *rows]
 
 
 def _versions(facts: RunFacts) -> list[Block]:
     """What was installed when each part was made; more than one version where that changed in between."""
     found: dict[str, set[str]] = {"deepscaler-recipe (this report)": {__version__}}
-    for manifest in (facts.sources, facts.data, facts.base, *[stage.model for stage in facts.stages]):
+    tuned = facts.fine_tuning.model if facts.fine_tuning else None
+    for manifest in (facts.sources, facts.data, facts.base, tuned, *[stage.model for stage in facts.stages]):
         for package, version in ((manifest or {}).get("versions") or {}).items():
             found.setdefault(package, set()).add(str(version))
     rows = [[package, listed(sorted(versions))] for package, versions in found.items()]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from rl_core.report.cost import cost_table
 from rl_core.report.document import Block, Heading, Picture
 from rl_core.report.facts import RunFacts
+from rl_core.report.fine_tuning import fine_tuning
 from rl_core.report.headline import headline
 from rl_core.report.overview import key_figures, what_ran
 from rl_core.report.plots import DYNAMICS, EVALUATION, LENGTHS, TRAINING
@@ -14,6 +15,7 @@ from rl_core.report.provenance import data, protocol, provenance
 from rl_core.report.references import caption
 from rl_core.report.rehearsal import rehearsal_note, scaled_settings
 from rl_core.report.results import further_benchmarks, responses, results_table
+from rl_core.report.reward_model import reward_model
 from rl_core.report.stages import later_limits, stage_table, time_table
 
 PICTURES = (
@@ -66,7 +68,9 @@ def report_blocks(facts: RunFacts, pictures: Set[str]) -> list[Block]:
         *results_table(facts),
         *further_benchmarks(facts),
         *what_ran(facts),
+        *reward_model(facts),
         Heading(2, "Training"),
+        *fine_tuning(facts),
         *shown[TRAINING],
         *shown[LENGTHS],
         *shown[DYNAMICS],

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from rl_core.progress import beat
 from rl_core.rollout.engine import Sampling
 from rl_core.rollout.key_value_cache import PreallocatedLayer
 from rl_core.rollout.sampling import UniformStreams, sample
@@ -63,6 +64,7 @@ class Decoding:
             if not len(chosen):
                 break
             logits = self._decode(chosen, step)
+            beat()
         return [
             Completion(
                 row_tokens[: end.length],

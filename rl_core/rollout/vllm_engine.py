@@ -16,7 +16,7 @@ from rl_core.config.models import LoraConfig
 from rl_core.config.rollout import VllmConfig
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
-from rl_core.progress import Progress
+from rl_core.progress import Progress, beat
 from rl_core.rollout.engine import Finished, NamedTensors, Sampling
 from rl_core.rollout.fingerprint import Fingerprints
 from rl_core.rollout.vllm_adapter import adapter_arguments, adapter_fingerprints, load_adapter
@@ -104,6 +104,7 @@ class VllmEngine:
                     completions[index] = self._completion(output, start)
                     if finished:
                         finished(index, completions[index])
+            beat()
             if progress:
                 progress.update(len(completions))
         return [completions[index] for index in range(len(requests))]

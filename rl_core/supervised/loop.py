@@ -1,9 +1,10 @@
 """From the last checkpoint of a supervised training to its last step: each step recorded, saved when due, stoppable."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.errors import Interrupted
 from rl_core.progress import Progress
 from rl_core.run_dir import StageDir
@@ -16,11 +17,32 @@ from rl_core.world import World
 Metrics = dict[str, Any]
 
 
+class Saver(Protocol):
+    """Writes the checkpoints of one training, one after another; `rl_core.checkpoint.saving.CheckpointSaver` is one."""
+
+    latest: Path | None  # published, or being written
+    write_seconds: float | None  # of the last one that was published, beside the training
+
+    def save(self, directory: Path, state: dict[str, Any]) -> None:
+        """Start to write a checkpoint, once the one before is published. A collective call."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until what is being written is published."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class SupervisedLoop:
     """The steps of one training, on one rank of its world; every rank runs it alike."""
 
     def __init__(
-        self, work: str, files: StageDir, saver: CheckpointSaver, world: World, *, num_steps: int, save_every: int
+        self, work: str, files: StageDir, saver: Saver, world: World, *, num_steps: int, save_every: int
     ) -> None:
         """Args:
         work: what progress is called by.

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.environment import has_accelerator
-from rl_core.errors import EXIT_GUARD, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
+from rl_core.errors import (
+    EXIT_GUARD,
+    EXIT_MISTAKE,
+    EXIT_OUT_OF_MEMORY,
+    GuardStop,
+    Interrupted,
+    MistakeError,
+    OutOfMemory,
+)
 from rl_core.manifest import write_text
 from rl_core.models.reward_source import fetched_reward_model
 from rl_core.process_guard import PARENT_VARIABLE
@@ -117,4 +125,6 @@ def start_workers(run: RunDir, command: Sequence[str], training: StageDir, proce
             raise MistakeError("a training process refused its input: see its message above") from None
         if EXIT_GUARD in codes:
             raise GuardStop("a training process was stopped by a guard: see its message above") from None
+        if EXIT_OUT_OF_MEMORY in codes:
+            raise OutOfMemory("of a training process: see its message above") from None
         raise

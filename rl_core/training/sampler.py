@@ -10,7 +10,7 @@ from rl_core.run_dir import StageIndex
 from rl_core.world import derive_seed
 
 
-def problems_at(position: int, count: int, *, num_problems: int, seed: int, stage: StageIndex) -> list[int]:
+def problems_at(position: int, count: int, *, num_problems: int, seed: int, stage: StageIndex | str) -> list[int]:
     """Indices of the `count` problems behind the first `position`. An epoch's last, short batch takes from the next.
 
     Raises:
@@ -23,5 +23,5 @@ def problems_at(position: int, count: int, *, num_problems: int, seed: int, stag
     return [int(orders[position // num_problems][position % num_problems]) for position in positions]
 
 
-def _order(epoch: int, num_problems: int, seed: int, stage: StageIndex) -> np.ndarray:
+def _order(epoch: int, num_problems: int, seed: int, stage: StageIndex | str) -> np.ndarray:
     return np.random.default_rng(derive_seed(seed, "order", stage, epoch)).permutation(num_problems)

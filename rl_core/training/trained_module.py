@@ -18,6 +18,7 @@ from rl_core.config.models import AdamWConfig
 from rl_core.config.training import TrainingConfig
 from rl_core.models.lora import name_without_peft
 from rl_core.models.shared_base import RoleModule
+from rl_core.progress import beat
 from rl_core.training.deepspeed_config import deepspeed_config
 from rl_core.world import World
 
@@ -105,6 +106,7 @@ class TrainedModule:
         """
         total = 0.0
         for position, batch in enumerate(batches, start=1):
+            beat()
             self.engine.set_gradient_accumulation_boundary(position == len(batches))
             with self._active():
                 loss = batch_loss(batch)

@@ -127,3 +127,12 @@ def test_the_benchmark_for_accelerators_runs_at_a_tiny_size(tmp_path: Path) -> N
     assert 0 < inside <= parts["train"]["seconds"]
     of_the_peak = parts["train"]["TFLOP/s"] / parts["a matrix product"]["TFLOP/s"]
     assert parts["train"]["of the matrix peak"] == pytest.approx(of_the_peak)
+
+
+@pytest.mark.slow
+def test_four_roles_are_measured_in_each_way_to_hold_them(tmp_path: Path) -> None:
+    shown, outcome = measured("shared_base", tmp_path, "--model", TINY)
+    assert "four, whole" in shown
+    one, adapters, whole = outcome["rows"]
+    assert one["trained"] == adapters["trained"] < whole["trained"]
+    assert one["held MiB"] < adapters["held MiB"] < whole["held MiB"]

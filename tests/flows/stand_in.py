@@ -1,7 +1,7 @@
 """A stand-in for `python -m rl_core`: the same command line, files and exit codes, and nothing learnt.
 
 For tests of what stands around the stages. `stand_in.json` in the run directory changes what it does: for a stage's
-name, `exit` and `message` (how it ends instead of working), `times` (only so often), `seconds` (of one step).
+name, `exit` and `message` (how it ends instead of working) or `hang`, `times` (only so often), `seconds` (of one step).
 `calls.log` there gets one line for each piece of work that was really done.
 """
 
@@ -20,12 +20,16 @@ from rl_core.plan import (
     evaluation_part,
     hf_part,
     newest_checkpoint,
+    publish_part,
     reward_model_parts,
     training_part,
 )
 from rl_core.process_guard import guard_process
 from rl_core.progress import Progress
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.stacks import answer_with_stacks
+
+STEPS_OF_SFT = 2
 
 
 def main() -> int:
@@ -33,22 +37,31 @@ def main() -> int:
     parser.add_argument("work")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--run-dir", type=Path)
-    parser.add_argument("--stage", type=int)
-    options = parser.parse_args()
+    parser.add_argument("--stage", type=lambda text: SFT if text == SFT else int(text))
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_intermixed_args()
     guard_process()
+    answer_with_stacks()
     run = RunDir(options.run_dir, load_config(options.config))
     asked = (read(run.root / "stand_in.json") or {}).get(options.work, {})
     if "exit" in asked and count(run, f"{options.work} failed") < asked.get("times", 1_000_000):
         record(run, f"{options.work} failed")
         print(asked.get("message", "error: asked to"), file=sys.stderr)
         return int(asked["exit"])
-    if options.work == "train":
-        train(run, options.stage, float(asked.get("seconds", 0.0)))
+    if asked.get("hang") and count(run, f"{options.work} hangs") < asked.get("times", 1_000_000):
+        record(run, f"{options.work} hangs")
+        time.sleep(3600)
+    if options.work in ("train", SFT):
+        if options.overrides:
+            record(run, f"train with {' '.join(options.overrides)}")
+        train(run, SFT if options.work == SFT else options.stage, float(asked.get("seconds", 0.0)))
     elif options.work == "evaluate":
         evaluate(run, options.stage)
     elif options.work == "report":
         record(run, "report")
         run.report.write_text("# Report\n")
+    elif options.work == "publish":
+        publish(run)
     else:
         for part in reward_model_parts(run) if options.work == "warm-up" else []:
             fill(run, part.path, part.key, part.name, None)
@@ -56,6 +69,8 @@ def main() -> int:
             "download": (run.sources, run.sources_key),
             "prepare": (run.data, run.data_key),
             "warm-up": (run.base, run.base_key),
+            "pairs": (run.pairs, run.pairs_key),
+            "reward-model": (run.reward_model, run.reward_model_key),
         }
         folder, key = folders.get(options.work) or (run.stage(options.stage).hf, lambda: run.hf_key(options.stage))
         fill(run, folder, key(), options.work, options.stage)
@@ -76,7 +91,7 @@ def count(run: RunDir, line: str) -> int:
     return log.read_text().splitlines().count(line) if log.is_file() else 0
 
 
-def fill(run: RunDir, folder: Path, key: str, work: str, stage: int | None) -> None:
+def fill(run: RunDir, folder: Path, key: str, work: str, stage: StageIndex | None) -> None:
     manifest = read_manifest(folder)
     if manifest is not None and manifest["config_digest"] == key:
         return
@@ -85,10 +100,11 @@ def fill(run: RunDir, folder: Path, key: str, work: str, stage: int | None) -> N
         (partial / "content.txt").write_text(f"{work} {stage}\n")
 
 
-def train(run: RunDir, index: int, step_seconds: float) -> None:
+def train(run: RunDir, index: StageIndex, step_seconds: float) -> None:
     if training_part(run, index).state == DONE:
         return
-    stage, key, steps = run.stage(index), run.stage_key(index), run.config.stages[index].steps
+    stage, key = run.stage(index), run.stage_key(index)
+    steps = STEPS_OF_SFT if index == SFT else run.config.stages[index].steps
     last = newest_checkpoint(stage.checkpoints)
     asked_to_stop = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
@@ -105,7 +121,15 @@ def train(run: RunDir, index: int, step_seconds: float) -> None:
     write_json(stage.summary, {"status": "complete", "steps": steps})
 
 
-def evaluate(run: RunDir, index: int | None) -> None:
+def publish(run: RunDir) -> None:
+    part, model = publish_part(run), hf_part(run, run.published_stage)
+    if part.state != DONE:
+        record(run, "publish")
+        noted = {"key": part.key, "model_digest": model.digest, "commit": "c0ffee", "url": "https://hub.example/model"}
+        write_json(run.published, noted)
+
+
+def evaluate(run: RunDir, index: StageIndex | None) -> None:
     part = evaluation_part(run, index)
     if part.state == DONE:
         return
@@ -113,7 +137,7 @@ def evaluate(run: RunDir, index: int | None) -> None:
     model = base_part(run) if index is None else hf_part(run, index)
     path = run.evaluation(model.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
-    value = 0.2 if index is None else 0.3 + 0.1 * index
+    value = 0.2 if index is None else 0.25 if index == SFT else 0.3 + 0.1 * index
     interval = {"value": value, "low": value - 0.05, "high": value + 0.05}
     numbers = {"response_tokens_mean": 20.0, "truncated_fraction": 0.1, "unscored_count": 0}
     write_json(path, {"pass_at_1": interval, "pass_at_k": {"8": interval}, **numbers})

@@ -1,14 +1,17 @@
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.sorting import LogSort
 
 from rl_core.config import RecipeConfig, check_config
-from rl_core.errors import GuardStop, MistakeError
+from rl_core.errors import GuardStop, Interrupted, MistakeError
 from rl_core.opening import open_run
 from rl_core.run_dir import RunDir
-from tasks.failures import StageFailed
+from tasks.failures import StageFailed, StageOutOfMemory
+from tasks.results import results_table
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -23,6 +26,22 @@ EVERYTHING = [
     "convert 0",
     "evaluate 0",
     "report",
+]
+WITH_ALL_PARTS = {
+    "sft": {"data": {"source": "embedded"}, "max_tokens": 160},
+    "pairs": {"first_row": 0, "num_rows": 10},
+    "reward_model": {},
+    "rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}],
+}
+EVERY_PART = [
+    *EVERYTHING[:4],
+    "train sft step 1",
+    "train sft step 2",
+    "convert sft",
+    "evaluate sft",
+    "pairs",
+    "reward-model",
+    *EVERYTHING[4:],
 ]
 Behave = Callable[..., None]
 Calls = Callable[[], list[str]]
@@ -55,6 +74,21 @@ def test_every_part_is_made_in_the_order_of_the_recipe_and_none_twice(
     assert calls() == ["report"]
 
 
+def test_a_model_is_published_after_the_report_once_and_its_page_is_an_artifact(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    from prefect.artifacts import Artifact
+
+    publishing = check_config({**recipe.model_dump(mode="json"), "publish": {"repo": "someone/model"}}, origin="test")
+    run_flow(publishing, run_dir)
+    assert calls() == [*EVERYTHING, "publish"]
+    run_flow(publishing, run_dir)
+    assert calls() == ["report"]
+    link = Artifact.get("one-published")
+    assert link is not None
+    assert "https://hub.example/model" in str(link.data)
+
+
 def test_an_output_that_vanished_is_made_again_and_nothing_else(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
 ) -> None:
@@ -78,6 +112,33 @@ def test_a_reward_model_of_the_hub_is_fetched_with_the_first_policy_and_again_wh
 
     run_flow(judged, run_dir)
     assert calls() == ["reward model", "report"]
+
+
+def test_what_a_recipe_makes_before_its_stages_is_made_in_order_and_none_twice(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
+    run_flow(whole, run_dir)
+    assert calls() == EVERY_PART
+    rows = [row["model"] for row in results_table(RunDir(run_dir, whole))]
+    assert rows == ["base", "sft", "only"]
+    shutil.rmtree(RunDir(run_dir, whole).pairs)
+
+    run_flow(whole, run_dir)
+    assert calls() == ["pairs", "report"]
+
+
+def test_interrupted_at_every_arrow_the_same_command_ends_it_and_makes_no_part_twice(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
+    works = ["download", "prepare", "warm-up", "sft", "convert", "evaluate", "pairs", "reward-model", "train", "report"]
+    stand_in(**{work: {"exit": 143, "times": 1} for work in works})
+    for _ in works:
+        with pytest.raises(Interrupted):
+            run_flow(whole, run_dir)
+    run_flow(whole, run_dir)
+    assert [call for call in calls() if not call.endswith(" failed")] == EVERY_PART
 
 
 def test_parts_made_without_prefect_are_recognised(
@@ -113,6 +174,75 @@ def test_a_failure_that_stays_ends_the_flow_with_the_last_words_of_the_stage(
     with pytest.raises(StageFailed, match=r"convert only ended with code 1(.|\n)*No space left on device"):
         run_flow(recipe, run_dir)
     assert calls().count("convert failed") == 3
+
+
+def test_out_of_memory_a_stage_trains_with_half_the_micro_batch_until_it_fits_and_remembers(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(train={"exit": 4, "times": 2, "message": "out of memory: CUDA out of memory. Tried to allocate 2 GiB"})
+    run_flow(recipe, run_dir)
+    assert calls()[4:8] == [
+        "train failed",
+        "train failed",
+        "train with training.micro_batch_tokens=8192",
+        "train 0 step 1",
+    ]
+    said = "train only: out of memory with training.micro_batch_tokens=16384; again with 8192, which changes no result"
+    assert said in capsys.readouterr().out
+
+    shutil.rmtree(RunDir(run_dir, recipe).stage(0).checkpoints)
+    run_flow(recipe, run_dir)
+    assert calls()[0] == "train with training.micro_batch_tokens=8192"
+
+
+def test_out_of_memory_with_one_sequence_at_a_time_says_what_helps(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls, no_delays: None
+) -> None:
+    stand_in(train={"exit": 4, "message": "out of memory"})
+    with pytest.raises(StageOutOfMemory, match=r"the longest sequence has 96: smaller micro-batches would not help"):
+        run_flow(recipe, run_dir)
+    halvings = 9  # of 32768 to 64, the first not above the longest sequence
+    assert calls().count("train failed") == 1 + halvings + 2, "then twice more, with what was tried last"
+
+
+def test_a_stage_that_hangs_is_named_says_where_it_is_is_ended_and_tried_again(
+    recipe: RecipeConfig,
+    run_dir: Path,
+    stand_in: Behave,
+    calls: Calls,
+    no_delays: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    impatient = check_config(
+        {**recipe.model_dump(mode="json"), "guard": {"max_silent_seconds": 20.0}}, origin="the test"
+    )
+    stand_in(train={"hang": True, "times": 1})
+    run_flow(impatient, run_dir)
+    assert calls()[4:6] == ["train hangs", "train 0 step 1"]
+    assert "train only hangs: it said nothing for 20 s (guard.max_silent_seconds)" in capsys.readouterr().out
+    assert re.search(r'File ".*stand_in.py", line \d+ in main', (run_dir / "logs" / "train-only.log").read_text())
+
+
+def test_a_credential_that_a_stage_writes_reaches_no_log(
+    recipe: RecipeConfig,
+    run_dir: Path,
+    stand_in: Behave,
+    no_delays: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    monkeypatch.setenv("WANDB_API_KEY", "k3y-of-somebody")
+    stand_in(convert={"exit": 1, "times": 1, "message": "401 for k3y-of-somebody"})
+    run_flow(recipe, run_dir)
+    assert "401 for [not shown]" in (run_dir / "logs" / "convert-only.log").read_text()
+    with get_client(sync_client=True) as client:
+        logged = "\n".join(log.message for log in client.read_logs(limit=200, sort=LogSort.TIMESTAMP_DESC))
+        states = [run.state.message or "" for run in client.read_task_runs(limit=200) if run.state]
+    assert "401 for [not shown]" in logged
+    seen = [logged, *states, *capsys.readouterr(), *(log.read_text() for log in (run_dir / "logs").iterdir())]
+    assert not any("k3y-of-somebody" in text for text in seen)
 
 
 def test_a_mistake_is_not_tried_again_and_its_message_arrives_whole(

@@ -38,6 +38,27 @@ def test_a_local_data_set_is_looked_at(tmp_path: Path) -> None:
     check(tmp_path, override)
 
 
+def test_answers_to_learn_from_are_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    override = f"sft={{data: {{source: path, path: {file}, response: solution}}, max_tokens: 100}}"
+    with pytest.raises(MistakeError, match=r"sft\.data\.path is .*answers\.jsonl': no such file or folder"):
+        check(tmp_path, override)
+    file.write_text(json.dumps({"problem": "1+1", "answer": "2"}))
+    with pytest.raises(MistakeError, match=r"sft\.data\.solution_column is 'solution', but answers\.jsonl has no such"):
+        check(tmp_path, override)
+    file.write_text(json.dumps({"problem": "1+1", "answer": "2", "solution": "2"}))
+    check(tmp_path, override)
+
+
+def test_rows_longer_than_the_context_of_the_model_are_told(tmp_path: Path) -> None:
+    model = own_model(tmp_path, 160)
+    with pytest.raises(MistakeError, match=r"sft\.max_tokens is 161, but the context of .* is 160"):
+        check(tmp_path, model, "sft={data: {source: embedded}, max_tokens: 161}")
+    check(tmp_path, model, "sft={data: {source: embedded}, max_tokens: 160}")
+    with pytest.raises(MistakeError, match=r"sft\.max_tokens is 1024, but the model's context is 256"):
+        check(tmp_path, "sft={data: {source: embedded}}")
+
+
 def test_a_model_folder_that_is_not_there_or_holds_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(MistakeError, match="no such folder"):
         check(tmp_path, f"policy.model_name={tmp_path / 'absent'}")

@@ -1,12 +1,11 @@
 import os
-import socket
+import re
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from wandb.proto import wandb_internal_pb2
@@ -18,44 +17,35 @@ from rl_core.tracking import Tracker, require_credentials, run_id, run_url
 from tests.wandb_server import KEY, WandbServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+AWAY = {"WANDB_BASE_URL": "http://127.0.0.1:9"}  # where nobody answers
+FIGURES = "metrics.jsonl has every figure."
 BLOCK = 32768
 PATIENCE_SECONDS = 60.0
 
 
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names resolve to nothing, here and in what wandb starts."""
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://localhost:9")
-    monkeypatch.setenv("HTTPS_PROXY", "http://localhost:9")
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    """Weights & Biases on loopback, to which clients of this process are led."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[WandbServer]:
+    """Weights & Biases on loopback."""
     with WandbServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
         yield server
 
 
-def refuse(*_: Any, **__: Any) -> None:
-    raise OSError("no network in this test")
-
-
-def log(run: RunDir, steps: range, index: int = 1) -> None:
-    with Tracker(run, index, enabled=True) as tracker:
-        for step in steps:
-            tracker.log({"stage": "16k", "step": step, "reward_mean": step / 10, "kl_ref_mean": None})
-
-
-def in_a_process(happens: str, mode: str, root: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A training in a process of its own, with a Weights & Biases that fails; see tracking_worker.py."""
-    command = [sys.executable, "-m", "tests.rl_core.tracking_worker", happens, mode, str(root), "4"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=inherited | environment, capture_output=True, text=True, check=False
+def train(
+    run: RunDir, mode: str, stage: int, steps: range, *overrides: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Log these steps in a process of its own, as a stage does; without a proxy and without a key but the given one."""
+    command = [sys.executable, "-m", "tests.rl_core.tracking_worker", str(run.root), mode, str(stage)]
+    inherited = {name: value for name, value in os.environ.items() if not re.match("WANDB_|HTTPS?_PROXY", name, re.I)}
+    done = subprocess.run(
+        [*command, str(steps.start), str(steps.stop), *overrides],
+        cwd=REPOSITORY,
+        env={**inherited, **AWAY, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert (done.returncode, done.stdout) == (0, "trained to the end\n"), done.stderr
+    return done
 
 
 def stored_messages(file: Path) -> Iterator[bytes]:
@@ -92,13 +82,10 @@ def records(file: Path) -> tuple[str, list[dict[str, float]]]:
 
 
 @pytest.mark.slow
-def test_offline_all_stages_are_written_below_the_run_under_one_id_and_resumed_under_it(
-    tmp_path: Path, no_network: None
-) -> None:
+def test_offline_all_stages_are_written_below_the_run_under_one_id_and_resumed_under_it(tmp_path: Path) -> None:
     run = RunDir(tmp_path, load_config())
-    log(run, range(3))
-    time.sleep(1.1)  # wandb names the folder by the second
-    log(run, range(3, 5))
+    train(run, "offline", 1, range(3))
+    train(run, "offline", 1, range(3, 5))
     files = sorted(run.root.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
     (first_id, first), (second_id, second) = map(records, files)
@@ -114,12 +101,11 @@ def test_offline_all_stages_are_written_below_the_run_under_one_id_and_resumed_u
 def test_online_all_stages_are_one_run_and_a_line_that_comes_again_after_a_kill_counts_once(
     tmp_path: Path, server: WandbServer
 ) -> None:
-    run = RunDir(tmp_path, load_config(overrides=["tracking.wandb=online"]))
-    log(run, range(4), index=0)
-    log(run, range(2, 6), index=0)
-    log(run, range(2), index=1)
-    ((identity, lines),) = server.history.items()
-    assert identity == run_id(run)
+    run = RunDir(tmp_path, load_config())
+    for stage, steps in ((0, range(4)), (0, range(2, 6)), (1, range(2))):
+        assert train(run, "online", stage, steps, **server.environment()).stderr == ""
+    identity = run_id(run)
+    lines = server.history[identity]
     assert [line["recipe_step"] for line in lines] == [0, 1, 2, 3, 4, 5, 25, 26]
     assert [line["stage_number"] for line in lines] == [1, 1, 1, 1, 1, 1, 2, 2]
     assert [line["reward_mean"] for line in lines] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.0, 0.1]
@@ -127,16 +113,12 @@ def test_online_all_stages_are_one_run_and_a_line_that_comes_again_after_a_kill_
 
 
 @pytest.mark.slow
-def test_the_configuration_goes_there_without_credentials(
-    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_averysecretone")
-    reward = tmp_path / "mine.py"
-    reward.write_text("def mine(samples):\n    return [0.0 for _ in samples]\n")
+def test_the_configuration_goes_there_without_credentials(tmp_path: Path, server: WandbServer) -> None:
+    (tmp_path / "mine.py").write_text("def score(samples):\n    return [0.0 for _ in samples]\n")
     kwargs = "{api_key: anotherone, note: with hf_averysecretone, judge: 'https://me:onemore@judge.example'}"
-    rewards = f"rewards=[{{name: mine, file: {reward}, function: mine, kwargs: {kwargs}}}]"
-    run = RunDir(tmp_path, load_config(overrides=["tracking.wandb=online", rewards]))
-    log(run, range(1))
+    rewards = f"rewards=[{{name: mine, file: {tmp_path / 'mine.py'}, kwargs: {kwargs}}}]"
+    environment = {**server.environment(), "HF_TOKEN": "hf_averysecretone"}
+    train(RunDir(tmp_path, load_config()), "online", 0, range(1), rewards, **environment)
     sent = "\n".join(server.bodies)
     assert "judge.example" in sent
     assert [secret for secret in ("hf_averysecretone", "anotherone", "onemore") if secret in sent] == []
@@ -144,23 +126,20 @@ def test_the_configuration_goes_there_without_credentials(
 
 @pytest.mark.slow
 def test_a_server_that_refuses_is_told_once_and_the_run_is_written_offline(tmp_path: Path) -> None:
-    done = in_a_process("nothing", "online", tmp_path, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY=KEY)
-    assert (done.returncode, done.stdout) == (0, "trained to the end\n")
-    (told,) = done.stderr.splitlines()
+    run = RunDir(tmp_path, load_config())
+    (told,) = train(run, "online", 0, range(10), WANDB_API_KEY=KEY, INIT_SECONDS="3").stderr.splitlines()
     assert told.startswith("WARNING Weights & Biases did not start: ")
-    assert told.endswith(
-        "It is written offline instead, for `wandb sync`. The training goes on; metrics.jsonl has every figure."
-    )
+    assert told.endswith(" It is written offline instead, for `wandb sync`. The training goes on; " + FIGURES)
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     assert len(records(file)[1]) == 10
 
 
 @pytest.mark.slow
-def test_a_service_that_is_killed_is_told_once_and_training_goes_on(tmp_path: Path) -> None:
-    done = in_a_process("kill", "offline", tmp_path)
-    assert (done.returncode, done.stdout) == (0, "trained to the end\n")
-    (told,) = done.stderr.splitlines()
+def test_a_service_that_dies_is_told_once_and_training_goes_on(tmp_path: Path) -> None:
+    run = RunDir(tmp_path, load_config())
+    (told,) = train(run, "offline", 0, range(10), KILL_SERVICE_AFTER="3").stderr.splitlines()
     assert told.startswith("WARNING Weights & Biases failed: ")
+    assert told.endswith(" The training goes on; " + FIGURES)
 
 
 def test_uploading_without_a_key_is_refused_before_anything_starts(

@@ -82,6 +82,32 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             "(embedded.context_tokens)",
         ),
         (
+            {"sft": {"data": {"source": "embedded"}, "max_tokens": 64}, "stages": [stage(name="sft")]},
+            "the recipe: stages: one is named sft, as the part that `sft` adds is: give it another name",
+        ),
+        (
+            {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}]},
+            "the recipe: rewards: reward_model has kwargs.model: trained: the section `reward_model` is needed ({} "
+            "takes the defaults)",
+        ),
+        (
+            {"pairs": {}, "reward_model": {}},
+            "the recipe: `reward_model` is given, but no reward uses it: add {name: reward_model, kwargs: {model: "
+            "trained}} to `rewards`, or remove it",
+        ),
+        (
+            {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}], "reward_model": {}},
+            "the recipe: `reward_model` learns from pairs: the section `pairs` is needed ({} takes the defaults)",
+        ),
+        (
+            {"pairs": {}},
+            "the recipe: `pairs` is given, but nothing learns from it: add `reward_model`, or remove it",
+        ),
+        (
+            {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained", "revision": "main"}}]},
+            "rewards.0: kwargs.revision does nothing with kwargs.model: trained, which this run makes",
+        ),
+        (
             {"algorithm": {"minibatch_sequences": 100}},
             "stages.0: algorithm.minibatch_sequences is 100, which does not divide rollout.num_prompts x "
             "rollout.num_samples = 1024",

@@ -59,6 +59,10 @@ def check(lora: Any = LORA, **sections: Any) -> Any:
             r"critic\.lora\.rank is 4 and policy\.lora\.rank 8: .* begins as a copy of the policy's first adapter",
         ),
         (
+            {"lora": GOING_ON, "critic": {}},
+            r"critic\.model_name is null, .* name the merged model, or take backbone: sh",
+        ),
+        (
             {"rewards": [{**REWARD, "kwargs": {**REWARD["kwargs"], "trained_on": "base"}}]},  # type: ignore[dict-item]
             r"trained_on: base does nothing where the policy does not begin with an adapter",
         ),
@@ -112,3 +116,38 @@ def test_another_adapter_in_the_folder_is_another_stage(tmp_path: Path) -> None:
         (folder / "adapter_model.safetensors").write_text(content)
         keys.add(run.stage_key(0))
     assert len(keys) == 2
+
+
+def test_stages_that_go_on_with_an_adapter_load_the_model_below_it(tmp_path: Path) -> None:
+    stages = [stage(), stage(name="b")]
+    run = RunDir(tmp_path, check(lora={**LORA, "start": "adapter"}, stages=stages))
+    assert [run.model_below(index) for index in (0, 1)] == [run.base, run.base]
+    assert [run.first_policy(index) for index in (0, 1)] == [run.base, run.stage(0).hf]
+    assert [run.first_adapter(index) for index in (0, 1)] == [None, run.stage(0).hf / "adapter"]
+    run = RunDir(tmp_path, check(lora=GOING_ON, stages=stages))
+    assert [run.first_adapter(index) for index in (0, 1)] == [Path("sft"), run.stage(0).hf / "adapter"]
+    run = RunDir(tmp_path, check(stages=stages, critic={}))
+    assert [run.model_below(index) for index in (0, 1)] == [run.base, run.stage(0).hf]
+    assert run.first_adapter(1) is None
+    sft = {"data": {"source": "embedded"}, "lora": LORA}
+    run = RunDir(tmp_path, check(lora={**LORA, "start": "adapter"}, sft=sft))
+    assert (run.model_below(0), run.first_policy(0)) == (run.base, run.stage("sft").hf)
+    assert run.first_adapter(0) == run.stage("sft").hf / "adapter"
+    assert run.model_below("sft") == run.base
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"lora": GOING_ON, "sft": LORA}, r"policy\.lora\.folder does nothing with `sft`"),
+        ({"lora": {**LORA, "start": "adapter"}, "sft": None}, r"sft\.lora null: what sft trains is no adapter"),
+        (
+            {"lora": {**LORA, "alpha": 4, "start": "adapter"}, "sft": LORA},
+            r"policy\.lora\.alpha is 4\.0 and sft\.lora\.alpha 8\.0: the first stage goes on with that adapter",
+        ),
+    ],
+)
+def test_an_adapter_of_sft_is_gone_on_with_or_refused(sections: dict[str, Any], told: str) -> None:
+    sft = {"data": {"source": "embedded"}, "lora": sections.pop("sft")}
+    with pytest.raises(MistakeError, match=told):
+        check(sft=sft, **sections)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from rl_core.config import load_config
 from rl_core.manifest import publishing, read_manifest, write_json
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir, StageIndex
 
 OVERRIDES = (
     "name=synthetic",
@@ -22,17 +22,19 @@ OVERRIDES = (
     "evaluation.protocol.num_samples=4",
 )
 EVIL = "x </pre><script>alert('1')</script> & ``` **b** | \x00\x1b[31m"
-RIGHT = {  # responses that are right, by problem
+RIGHT: dict[StageIndex | None, tuple[int, ...]] = {  # responses that are right, by problem
     None: (2, 2, 1, 0, 0, 0, 0, 0),
     0: (4, 4, 3, 0, 0, 0, 0, 0),
     1: (4, 4, 4, 3, 2, 0, 0, 0),
     2: (4, 4, 4, 4, 4, 3, 2, 1),
+    SFT: (3, 2, 2, 0, 0, 0, 0, 0),
 }
-PASS_AT_1 = {
+PASS_AT_1: dict[StageIndex | None, dict[str, float]] = {
     None: {"value": 0.15625, "low": 0.05, "high": 0.3},
     0: {"value": 0.34375, "low": 0.1, "high": 0.6},
     1: {"value": 0.53125, "low": 0.25, "high": 0.8},
     2: {"value": 0.8125, "low": 0.65, "high": 0.95},
+    SFT: {"value": 0.21875, "low": 0.08, "high": 0.4},
 }
 SAMPLES = 4
 
@@ -97,6 +99,21 @@ def write_stage(run: RunDir, index: int, steps: int | None = None) -> None:
     write_json(files.summary, {"status": "complete", "stage": stage.name, "steps": done, "promotion": promotion})
 
 
+def write_fine_tuning(run: RunDir) -> None:
+    """Twenty updates, of losses that fall, and the converted model."""
+    files = run.stage(SFT)
+    write_part(files.checkpoint(20), run.sft_key())
+    lines: list[dict[str, Any]] = [{"step": 0, "stage": SFT, "validation_loss": 1.5}]
+    lines += [
+        {"step": step, "stage": SFT, "loss_sft": 1.5 - step / 40, "trained_tokens": 600, "rows_set_aside": 7}
+        for step in range(1, 21)
+    ]
+    lines[-1] |= {"validation_loss": 1.125}
+    files.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_part(files.hf, run.hf_key(SFT))
+    write_json(files.summary, {"status": "complete", "steps": 20, "rows": 1234, "rows_held_out": 64})
+
+
 def metrics_line(index: int, name: str, step: int) -> dict[str, Any]:
     """Step `step` of a stage; step 0 holds only measurements."""
     if step == 0:
@@ -146,7 +163,7 @@ def write_work(run: RunDir, part: str, seconds: float, *, status: str = "done", 
     write_json(run.work / f"{begun:02d}.json", {**record, "status": status, "seconds": seconds})
 
 
-def write_evaluation(run: RunDir, index: int | None) -> Path:
+def write_evaluation(run: RunDir, index: StageIndex | None) -> Path:
     """The evaluation of a stage's model, or of the base model (None), and its samples."""
     folder = run.base if index is None else run.stage(index).hf
     manifest = read_manifest(folder)
@@ -177,13 +194,13 @@ def write_evaluation(run: RunDir, index: int | None) -> Path:
     return path
 
 
-def problem_row(index: int | None, problem: int) -> dict[str, Any]:
+def problem_row(index: StageIndex | None, problem: int) -> dict[str, Any]:
     """One row of `problems`."""
     counts = {"num_correct": RIGHT[index][problem], "num_scored": SAMPLES, "num_samples": SAMPLES}
     return {"index": problem, "problem": f"Compute {problem} + 1 < 99", "answer": str(problem + 1), **counts}
 
 
-def sample_row(index: int | None, problem: int, sample: int) -> dict[str, Any]:
+def sample_row(index: StageIndex | None, problem: int, sample: int) -> dict[str, Any]:
     """One row of the samples: the right responses come first; of problem 7, the others are cut off."""
     right = sample < RIGHT[index][problem]
     truncated = problem == 7 and not right

@@ -1,0 +1,95 @@
+"""One run at a time on a device: a lock on a file for each, held by the process of a stage as long as it lives.
+
+Two runs on one accelerator take each other's memory, hours after they were started. The lock is flock(2), which the
+kernel ends with the process, however that ends; so nothing is left to clean up. Devices of another machine, of a
+container with another folder of locks, or given out by a launcher of one's own (Slurm, torchrun) are not seen here.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rl_core.environment import has_accelerator
+
+LOCKS_VARIABLE = "DEEPSCALER_DEVICE_LOCKS"  # the folder, where several containers share one machine's devices
+LOCKS = Path("/tmp/deepscaler-devices")
+POLL_SECONDS = 0.5
+NOTICE_SECONDS = 60.0  # between two lines that say what is waited for
+NVIDIA_SMI = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+
+
+@contextmanager
+def devices_of(what: str) -> Iterator[None]:
+    """The devices that this process sees, for `what` alone until the block ends; waits for them, and says so.
+
+    Nothing to wait for where there is no accelerator, and under a launcher, which gave this process its device.
+    """
+    names = [] if "RANK" in os.environ or not has_accelerator() else visible_devices()
+    with ExitStack() as held:
+        for name in sorted(names):  # everybody in one order: two runs never wait for each other
+            held.enter_context(_locked(name, what))
+        yield
+
+
+def visible_devices() -> list[str]:
+    """A name for each accelerator that CUDA_VISIBLE_DEVICES leaves, the same in every process and container."""
+    present = _present_devices()
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return present
+    names = [name.strip() for name in asked.split(",") if name.strip() not in ("", "-1")]
+    return [_resolved(name, present) for name in names]
+
+
+def _resolved(name: str, present: Sequence[str]) -> str:
+    """An index, or the beginning of an identifier, as the identifier."""
+    if name.isdecimal():
+        return present[int(name)] if int(name) < len(present) else f"device-{name}"
+    return next((known for known in present if known.startswith(name)), name)
+
+
+def _present_devices() -> list[str]:
+    """By index, in the order of the bus, which is CUDA's own where all devices are alike."""
+    if shutil.which(NVIDIA_SMI[0]):
+        asked = subprocess.run(NVIDIA_SMI, capture_output=True, text=True, check=False)
+        if asked.returncode == 0:
+            return asked.stdout.split()
+    nodes = [path.name for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    return sorted(nodes, key=lambda name: int(name.removeprefix("nvidia")))
+
+
+@contextmanager
+def _locked(name: str, what: str) -> Iterator[None]:
+    folder = Path(os.environ.get(LOCKS_VARIABLE, LOCKS))
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)  # every user of the machine has runs
+    file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _wait_for(file, name)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{what}, process {os.getpid()}".encode(), 0)
+        yield
+    finally:
+        os.close(file)
+
+
+def _wait_for(file: int, name: str) -> None:
+    noticed = float("-inf")
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() - noticed >= NOTICE_SECONDS:
+                noticed = time.monotonic()
+                holder = os.pread(file, 1000, 0).decode(errors="replace") or "another process"
+                print(f"waiting for device {name}, which has: {holder}", flush=True)
+            time.sleep(POLL_SECONDS)
+        else:
+            return

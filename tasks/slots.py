@@ -1,0 +1,34 @@
+"""The team's limit on what computes at a time: a slot of one of Prefect's global concurrency limits.
+
+It keeps runs of a work pool from starting where they would only wait, and shows in the interface who computes. What
+truly keeps two runs from one device is the lock that the stage's own process takes; see `rl_core.devices`. Prefect is
+imported where there is a limit, since the command that makes pools reads names here.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+LIMIT_VARIABLE = "DEEPSCALER_DEVICES_LIMIT"  # names the limit; set by the work pools of this project
+STAGES_ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
+PROMPT_SECONDS = 2.0  # a slot that is free is had within
+
+
+@contextmanager
+def device_slot(stage: str) -> Iterator[None]:
+    """A slot for as long as the stage computes; none where it does not, or where no limit is named."""
+    limit = os.environ.get(LIMIT_VARIABLE)
+    if not limit or stage not in STAGES_ON_DEVICES:
+        yield
+        return
+    from prefect.concurrency.sync import concurrency
+    from prefect.logging import get_run_logger
+
+    with ExitStack() as held:
+        # Not strict: where the limit was removed, or its lease lost with the server's memory, the work goes on.
+        try:
+            held.enter_context(concurrency(limit, timeout_seconds=PROMPT_SECONDS))
+        except TimeoutError:
+            get_run_logger().info("waiting for a slot of the limit %s", limit)
+            held.enter_context(concurrency(limit))
+        yield

@@ -1,0 +1,127 @@
+"""What a person sees and does in Prefect's interface, in a real browser, with the recipe's real stages at toy size.
+
+Pictures of every page are left in build/screenshots.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser
+from tests.flows.team_server import REPOSITORY, TeamServer, wait_until
+
+PICTURES = REPOSITORY / "build" / "screenshots"
+POOL = "deepscaler-process"
+TINY = {
+    ("Name",): "from-the-form",
+    ("Data", "Probe Problems"): "8",
+    ("Embedded", "Train Problems"): "96",
+    ("Embedded", "Test Problems"): "16",
+    ("Embedded", "Clean Loss"): "50",
+    ("Embedded", "Mixed Steps"): "10",
+    ("Rollout", "Num Prompts"): "4",
+    ("Rollout", "Num Samples"): "4",
+    ("Algorithm", "Minibatch Sequences"): "8",
+    ("Validation", "Num Samples"): "1",
+    ("Protocol", "Num Samples"): "2",
+}
+# A setting's part of the form, by the titles of the sections above it, and which of several of that name.
+SETTING = """
+(path, number) => {
+    const title = element => element.querySelector(".schema-form-property__label")
+        .innerText.replace(" (Optional)", "").trim().toLowerCase();
+    let found = [document];
+    for (const name of path)
+        found = found.flatMap(element => [...element.querySelectorAll(".schema-form-property")])
+            .filter(element => title(element) === name.toLowerCase());
+    return found[number];
+}
+"""
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path / "browser") as browser:
+        yield browser
+
+
+@pytest.fixture
+def worker(deployed: TeamServer, browser: Browser, tmp_path: Path) -> Iterator[Path]:
+    """The log of a worker; after the browser, without which there is nothing to do."""
+    log = tmp_path / "worker.log"
+    settings = {"DEEPSCALER_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    with deployed.worker(POOL, log, **settings):
+        yield log
+
+
+def fill(browser: Browser, value: str, *path: str, number: int = 0) -> None:
+    """Type a value into a field of the form."""
+    field = f"({SETTING})({json.dumps(path)}, {number})"
+    browser.run(
+        f"(() => {{ const input = {field}.querySelector('input, textarea'); input.focus(); input.select(); }})()"
+    )
+    browser.type(value)
+
+
+def choose(browser: Browser, kind: str, *path: str) -> None:
+    """Take a kind of value, where a setting may have several."""
+    field = f"({SETTING})({json.dumps(path)}, 0)"
+    browser.run(
+        f"[...{field}.querySelectorAll('button, label, [role=radio]')]"
+        f".find(element => element.innerText.trim() === {json.dumps(kind)}).click()"
+    )
+
+
+def test_a_run_is_started_from_the_form_watched_and_read(
+    deployed: TeamServer, browser: Browser, worker: Path, tmp_path: Path
+) -> None:
+    interface = deployed.api.removesuffix("/api")
+    browser.open(f"{interface}/deployments")
+    browser.wait_for("deepscaler_1_5b_nemo")
+    browser.picture(PICTURES / "1-deployments.png")
+
+    deployment = deployed.deployment("deepscaler-recipe/embedded")
+    browser.open(f"{interface}/deployments/deployment/{deployment['id']}")
+    browser.click("Run", "button")
+    browser.click("Custom run", "a, button, [role=menuitem], .p-overflow-menu-item")
+    browser.wait_for("names the run, and its folder under runs/")
+    for path, value in TINY.items():
+        fill(browser, value, *path)
+    for stage in range(3):
+        fill(browser, "2", "Stages", "Steps", number=stage)
+    choose(browser, "path", "run_dir")
+    fill(browser, str(tmp_path / "run"), "run_dir")
+    browser.picture(PICTURES / "2-form.png")
+    browser.click("Submit", "button", last=True)
+    asked = {"deployments": {"id": {"any_": [deployment["id"]]}}, "sort": "START_TIME_DESC"}
+    named = {**asked, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}}
+    wait_until(lambda: deployed.post("/flow_runs/filter", named), "the run")
+    run = deployed.post("/flow_runs/filter", named)[0]
+    changed = run["parameters"]["config"]
+    assert (changed["name"], changed["embedded"]["train_problems"]) == ("from-the-form", 96)
+    assert [stage["rollout"] for stage in changed["stages"]] == [None] * 3
+
+    browser.open(f"{interface}/runs/flow-run/{run['id']}")
+    wait_until(lambda: "train 8k" in str(deployed.logs(run["id"])), "training", browser.text)
+    browser.wait_for("Running")
+    browser.picture(PICTURES / "3-under-way.png")
+    deployed.wait_for(run["id"], "COMPLETED", "FAILED", "CRASHED", seen=worker.read_text)
+    browser.open(f"{interface}/runs/flow-run/{run['id']}")
+    browser.wait_for("Completed")
+    browser.wait_for("evaluate 24k")
+    browser.picture(PICTURES / "4-timeline.png")
+    browser.click("Artifacts", "[role=tab], button, a")
+    browser.wait_for("from-the-form-report")
+    browser.picture(PICTURES / "5-artifacts.png")
+
+    artifacts = deployed.artifacts(run["id"])
+    parts = ("plan", "results", "responses", "report", "training-curve", "evaluation-curve", "train-8k-progress")
+    assert {f"from-the-form-{part}" for part in parts} <= set(artifacts)
+    for number, (part, text) in enumerate(
+        (("plan", "train 24k"), ("results", "pass@1"), ("responses", "Expected"), ("report", "from-the-form")), start=6
+    ):
+        browser.open(f"{interface}/artifacts/artifact/{artifacts[f'from-the-form-{part}']['id']}")
+        browser.wait_for(text)
+        browser.picture(PICTURES / f"{number}-{part}.png")
