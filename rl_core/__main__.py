@@ -82,7 +82,8 @@ def _opened_run(options: argparse.Namespace) -> RunDir:
 
 def _run_stage(run: RunDir, options: argparse.Namespace) -> None:
     part = PARTS.get(options.stage_name)
-    if part is None or getattr(options, "dcp_ckpt_path", None) is not None:
+    of_no_part = any(getattr(options, name, None) is not None for name in ("dcp_ckpt_path", "step"))
+    if part is None or of_no_part:
         options.do(run, options)
         return
     stage = "base" if options.stage is None else run.stage_name(options.stage)
