@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -94,13 +96,25 @@ def _listed(files: dict[str, bytes], folder: str | None) -> list[dict[str, str |
     ]
 
 
+class LoopbackServer(ThreadingHTTPServer):
+    """Threads that end with the process, and not a word of clients that were killed."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            traceback.print_exc()
+
+
 class HubServer(Generic[H]):
     """Serves a Hub on a free port of loopback while the block lasts."""
 
     def __init__(self, hub: H) -> None:
         self.hub = hub
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.hub))
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(_handler(self.hub))
         self.hub.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:

@@ -4,8 +4,9 @@ Under an agent already (torchrun, Slurm with torchrun's variables) the process i
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.config.standalone import StandaloneConfig
@@ -133,11 +134,21 @@ def start_processes(arguments: Sequence[str], name: str, processes: int) -> None
     except SignalException as stop:  # the workers have ended, their last step saved
         raise Interrupted(SIGNAL_EXIT + stop.sigval) from None
     except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
+        by_rank = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        codes = set(by_rank.values())
         if EXIT_MISTAKE in codes:
             raise MistakeError("a process refused its input: see its message above") from None
         if EXIT_GUARD in codes:
             raise GuardStop("a process was stopped by a guard: see its message above") from None
         if EXIT_OUT_OF_MEMORY in codes:
             raise OutOfMemory("of a process: see its message above") from None
-        raise
+        raise RuntimeError(f"lost {', '.join(_ended(by_rank))}") from None
+
+
+def _ended(codes: Mapping[int, int]) -> list[str]:
+    """How each rank ended by itself, from the exit codes, where a signal is negative; the agent ends the others."""
+    by_itself = {rank: code for rank, code in codes.items() if code != -signal.SIGTERM} or codes
+    return [
+        f"rank {rank} ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+        for rank, code in sorted(by_itself.items())
+    ]
