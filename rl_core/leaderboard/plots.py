@@ -72,7 +72,13 @@ def _series(rows: Sequence[Row], theme: Theme) -> list[tuple[str, list[Row], dic
     looks = []
     for at, (name, series) in enumerate(by_name.items()):
         if at < MAX_SERIES:
-            look: dict[str, Any] = {"color": hues[at], "marker": MARKERS[at], "markersize": SQUARE, "linestyle": "-", "zorder": 3}
+            look: dict[str, Any] = {
+                "color": hues[at],
+                "marker": MARKERS[at],
+                "markersize": SQUARE,
+                "linestyle": "-",
+                "zorder": 3,
+            }
         else:
             look = {"color": theme.muted, "marker": ".", "linewidth": 0.8, "linestyle": "-", "alpha": 0.5, "zorder": 2}
             name = f"{len(by_name) - MAX_SERIES} older" if at == MAX_SERIES else "_"
@@ -84,7 +90,12 @@ def _ring(axes: Axes, points: Sequence[tuple[Any, Row]], theme: Theme) -> None:
     fallen = [(x, row.measured.pass_at_1.value) for x, row in points if row.verdict and row.verdict.is_regression]
     if fallen:
         xs, ys = zip(*fallen, strict=True)
-        look: dict[str, Any] = {"marker": "o", "markersize": RING, "markerfacecolor": "none", "markeredgecolor": theme.orange}
+        look: dict[str, Any] = {
+            "marker": "o",
+            "markersize": RING,
+            "markerfacecolor": "none",
+            "markeredgecolor": theme.orange,
+        }
         axes.plot(xs, ys, linestyle="", markeredgewidth=2.2, zorder=4, label="regression", **look)
 
 
