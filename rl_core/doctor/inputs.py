@@ -54,11 +54,12 @@ def inputs(run: RunDir) -> Inputs:
 
 
 def _local(run: RunDir) -> Iterator[Finding]:
-    for check, look in (
-        ("run directory", lambda: refuse_other_recipe(run)),
-        ("files, settings", lambda: check_inputs(run)),
-        ("stages", lambda: check_engines(run.config, _processes(run.config))),
-    ):
+    looks: dict[str, Callable[[], None]] = {
+        "run directory": partial(refuse_other_recipe, run),
+        "files, settings": partial(check_inputs, run),
+        "stages": partial(check_engines, run.config, _processes(run.config)),
+    }
+    for check, look in looks.items():
         try:
             look()
         except MistakeError as mistake:
