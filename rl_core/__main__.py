@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from rl_core.config import load_config
+from rl_core.config import load_config, load_reevaluation
 from rl_core.devices import devices_of
 from rl_core.environment import prepare_environment
 from rl_core.errors import (
@@ -96,6 +96,18 @@ def _grade(options: argparse.Namespace) -> None:
     grade(options)
 
 
+def _revisions(options: argparse.Namespace) -> None:
+    from rl_core.leaderboard.hub import resolve_revisions
+
+    resolve_revisions(options.runs, load_reevaluation(options.config))
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    from rl_core.leaderboard.write import write_leaderboard
+
+    print(f"leaderboard: {write_leaderboard(options.runs, load_reevaluation(options.config))}")
+
+
 def _download(run: RunDir, _: argparse.Namespace) -> None:
     from rl_core.data.download import download_sources
     from rl_core.evaluation.problems import take_benchmarks
@@ -150,12 +162,15 @@ def _train(run: RunDir, options: argparse.Namespace) -> None:
 
 
 def _convert(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.checkpoint.convert import convert_folder, convert_stage
+    from rl_core.checkpoint.convert import convert_checkpoint, convert_folder, convert_stage
 
-    if options.dcp_ckpt_path is None:
-        convert_stage(run, _stage(options))
-    elif options.hf_ckpt_path is None:
+    asked = options.dcp_ckpt_path is not None or options.step is not None
+    if asked and options.hf_ckpt_path is None:
         raise MistakeError("--hf-ckpt-path DIR is needed: where the converted model goes")
+    if not asked:
+        convert_stage(run, _stage(options))
+    elif options.step is not None:
+        convert_checkpoint(run, _stage(options), options.step, options.hf_ckpt_path)
     else:
         convert_folder(options.dcp_ckpt_path, options.hf_ckpt_path, base_model=options.base_model, config=run.config)
 
@@ -256,8 +271,20 @@ def _parser() -> argparse.ArgumentParser:
             )
         command.set_defaults(stage_name=name)
     _add_grade(commands)
+    _add_reevaluation(commands)
     _add_compare(commands)
     return parser
+
+
+def _add_reevaluation(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, do, caption in (
+        ("revisions", _revisions, "look up which commits the named revisions of hub models stand for"),
+        ("leaderboard", _leaderboard, "compare and judge what was evaluated under a folder of runs, and write it"),
+    ):
+        command = commands.add_parser(name, help=caption, description=f"{caption}; a part of flows.reevaluate")
+        command.add_argument("--config", type=Path, help="settings of the re-evaluation (default: those shipped)")
+        command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+        command.set_defaults(alone=lambda options: True, do_alone=do)
 
 
 def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -279,6 +306,7 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--step", type=int, help="of the stage: a checkpoint saved on the way, to --hf-ckpt-path")
     group = command.add_argument_group("a checkpoint that is not part of a run, of this trainer or another")
     group.add_argument("--dcp-ckpt-path", type=Path, help="the torch.distributed.checkpoint folder")
     group.add_argument("--hf-ckpt-path", type=Path, help="where the converted model goes; must not exist")

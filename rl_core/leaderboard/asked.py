@@ -1,0 +1,58 @@
+"""What a pass asks the models of a series: benchmark and protocol, in place of the recipe's own where it says so."""
+
+from rl_core.config.data import PromptConfig
+from rl_core.config.evaluation import EvaluationConfig
+from rl_core.config.reevaluation import ReevaluationConfig
+from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
+from rl_core.leaderboard.models import Model, Series
+from rl_core.manifest import digest_of, read_json
+from rl_core.run_dir import evaluation_name
+
+Asked = tuple[str, str]  # name of the benchmark, digest of the protocol
+
+
+def own_settings(config: ReevaluationConfig) -> dict[str, object]:
+    """The settings of a recipe's `evaluation` that the pass has its own of, by name."""
+    asked = {name: getattr(config, name) for name in ("benchmark", "benchmark_folder", "protocol")}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def asked_of(series: Series, config: ReevaluationConfig) -> Asked:
+    """As evaluations have it."""
+    evaluation, prompt = _evaluation(series, config)
+    return benchmark_name(evaluation.benchmark), digest_of(evaluation.protocol.identity(prompt))
+
+
+def benchmark_of(series: Series, config: ReevaluationConfig) -> str:
+    """The benchmark as the command `evaluate` takes it: by name, or a file."""
+    evaluation, _ = _evaluation(series, config)
+    return (
+        str(series.root / "data" / f"{evaluation.benchmark}.parquet")
+        if evaluation.benchmark in OF_THE_RUN
+        else evaluation.benchmark
+    )
+
+
+def results_name(series: Series, config: ReevaluationConfig) -> str:
+    """The file of the results in the folder of a model's evaluations."""
+    evaluation, prompt = _evaluation(series, config)
+    return evaluation_name(evaluation.benchmark, evaluation.protocol.identity(prompt))
+
+
+def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
+    """The models that are there and were not asked this yet, in the order of training."""
+    name = results_name(series, config)
+    wanted = [model for model in series.models if config.checkpoints == "all" or model.kind != "checkpoint"]
+    return [
+        model
+        for model in wanted
+        if model.is_there and all(read_json(folder / name) is None for folder in model.results)
+    ]
+
+
+def _evaluation(series: Series, config: ReevaluationConfig) -> tuple[EvaluationConfig, PromptConfig]:
+    """The evaluation that is asked for, and the prompts that the models were trained on: of hub models the default."""
+    own = own_settings(config)
+    if series.run is None:
+        return EvaluationConfig(**own), PromptConfig()
+    return series.run.config.evaluation.model_copy(update=own), series.run.config.data
