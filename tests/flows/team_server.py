@@ -15,7 +15,7 @@ import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300.0  # for what takes seconds on an idle machine
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.5  # a server that is asked more often has less time for runs
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -24,7 +24,7 @@ class TeamServer:
 
     def __init__(self, api: str, environment: dict[str, str]) -> None:
         self.api, self.environment = api, environment
-        self._client = httpx.Client(base_url=api, timeout=60, trust_env=False)
+        self._client = httpx.Client(base_url=api, timeout=PATIENCE_SECONDS, trust_env=False)
 
     def get(self, path: str) -> Any:
         """What is read at a path of its API."""
@@ -56,7 +56,7 @@ class TeamServer:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", log.stem],
-                env={**self.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment},
+                env={**self.environment, "PREFECT_WORKER_QUERY_SECONDS": "3", **environment},
                 cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
