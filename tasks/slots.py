@@ -12,7 +12,7 @@ from threading import Timer
 
 LIMIT_VARIABLE = "DEEPSCALER_DEVICES_LIMIT"  # names the limit; set by the work pools of this project
 STAGES_ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
-PROMPT_SECONDS = 2.0  # a slot that is free is had within
+PROMPT_SECONDS = 5.0  # a slot that is free is had within
 
 
 @contextmanager

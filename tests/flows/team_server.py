@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from rl_core.process_guard import PARENT_VARIABLE, guarded
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300.0  # for what takes seconds on an idle machine
 POLL_SECONDS = 0.5  # a server that is asked more often has less time for runs
@@ -53,10 +55,11 @@ class TeamServer:
     @contextmanager
     def worker(self, pool: str, log: Path, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker of a pool, for as long as the block lasts."""
+        own = {PARENT_VARIABLE: str(os.getpid()), "PREFECT_WORKER_QUERY_SECONDS": "3"}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", log.stem],
-                env={**self.environment, "PREFECT_WORKER_QUERY_SECONDS": "3", **environment},
+                guarded([sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", log.stem]),
+                env={**self.environment, **own, **environment},
                 cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -121,7 +124,12 @@ def team_server(folder: Path, **settings: str) -> Iterator[TeamServer]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            guarded(command),
+            env={**environment, PARENT_VARIABLE: str(os.getpid())},
+            cwd=REPOSITORY,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         server = TeamServer(environment["PREFECT_API_URL"], environment)
