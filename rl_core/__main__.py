@@ -34,6 +34,7 @@ from rl_core.work import recorded
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; the exit code is that of `rl_core.errors`."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)  # for workers, which are asked the same
     guard_process()
     answer_with_stacks()
     prepare_environment()
@@ -82,7 +83,8 @@ def _opened_run(options: argparse.Namespace) -> RunDir:
 
 def _run_stage(run: RunDir, options: argparse.Namespace) -> None:
     part = PARTS.get(options.stage_name)
-    if part is None or getattr(options, "dcp_ckpt_path", None) is not None:
+    of_no_part = any(getattr(options, name, None) is not None for name in ("dcp_ckpt_path", "step"))
+    if part is None or of_no_part:
         options.do(run, options)
         return
     stage = "base" if options.stage is None else run.stage_name(options.stage)
@@ -94,6 +96,12 @@ def _grade(options: argparse.Namespace) -> None:
     from rl_core.rewards.command import grade
 
     grade(options)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from rl_core.doctor.command import doctor
+
+    doctor(options)
 
 
 def _revisions(options: argparse.Namespace) -> None:
@@ -176,9 +184,9 @@ def _convert(run: RunDir, options: argparse.Namespace) -> None:
 
 
 def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.evaluation.runner import evaluate_model
+    from rl_core.evaluation.launch import evaluate_stage
 
-    evaluate_model(run, options.stage)
+    evaluate_stage(run, options.stage)
 
 
 def _evaluate_folder(options: argparse.Namespace) -> None:
@@ -271,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         command.set_defaults(stage_name=name)
     _add_grade(commands)
+    _add_doctor(commands)
     _add_reevaluation(commands)
     _add_compare(commands)
     return parser
@@ -303,6 +312,16 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.add_argument("after", type=Path, help="results of the second")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(alone=lambda options: True, do_alone=_compare)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "what would stop a run here, before it starts: versions, devices, disk, credentials, model and data"
+    command = commands.add_parser("doctor", help=caption, description=caption)
+    command.add_argument("--config", type=Path, help="the recipe (default: the embedded one)")
+    command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
+    command.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example rollout.engine=vllm")
+    command.set_defaults(alone=lambda options: True, do_alone=_doctor)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.leaderboard.alarms import Alarm, read_alarms
 from rl_core.leaderboard.asked import benchmark_of, own_settings, results_name
 from rl_core.leaderboard.files import BoardFiles
-from rl_core.leaderboard.models import Model, Series, write_note
+from rl_core.leaderboard.models import Model, Series, stage_indices, write_note
 from rl_core.manifest import read_json, read_manifest
 from tasks.failures import StageFailed
 from tasks.process import run_command
@@ -76,7 +76,7 @@ def _convert(files: BoardFiles, series: Series, model: Model) -> Path:
     """The checkpoint as a Hugging Face folder, its digest noted."""
     run = series.run
     assert run is not None, "checkpoints are of runs"
-    index = next(at for at, stage in enumerate(run.config.stages) if stage.name == model.stage)
+    index = next(each for each in stage_indices(run) if run.stage_name(each) == model.stage)
     folder = run.stage(index).converted(model.step)
     place = ["--config", str(run.config_file), "--run-dir", str(run.root), "--stage", str(index)]
     target = ["--step", str(model.step), "--hf-ckpt-path", str(folder)]

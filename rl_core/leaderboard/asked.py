@@ -39,15 +39,16 @@ def results_name(series: Series, config: ReevaluationConfig) -> str:
     return evaluation_name(evaluation.benchmark, evaluation.protocol.identity(prompt))
 
 
+def is_evaluated(series: Series, model: Model, config: ReevaluationConfig) -> bool:
+    """Whether a model was asked this already."""
+    name = results_name(series, config)
+    return any(read_json(folder / name) is not None for folder in model.results)
+
+
 def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
     """The models that are there and were not asked this yet, in the order of training."""
-    name = results_name(series, config)
     wanted = [model for model in series.models if config.checkpoints == "all" or model.kind != "checkpoint"]
-    return [
-        model
-        for model in wanted
-        if model.is_there and all(read_json(folder / name) is None for folder in model.results)
-    ]
+    return [model for model in wanted if model.is_there and not is_evaluated(series, model, config)]
 
 
 def _evaluation(series: Series, config: ReevaluationConfig) -> tuple[EvaluationConfig, PromptConfig]:

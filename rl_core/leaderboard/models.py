@@ -16,7 +16,7 @@ from rl_core.config.reevaluation import HubModelConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, read_manifest, write_json
 from rl_core.plan import step_folders
-from rl_core.run_dir import RunDir
+from rl_core.run_dir import SFT, RunDir, StageIndex
 
 BASE = "base"
 NOTE = "model.json"  # in the folder of a model's evaluations: which checkpoint it was converted from
@@ -82,6 +82,11 @@ def find_series(runs: Path) -> tuple[list[Series], list[str]]:
     return found, left_out
 
 
+def stage_indices(run: RunDir) -> list[StageIndex]:
+    """The stages of a run's policy: the supervised one, where the recipe has it, and those on rewards."""
+    return [*([SFT] if run.config.sft else []), *range(len(run.config.stages))]
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run."""
     return (folder / "config.yaml").is_file() and (folder / "config.digest").is_file()
@@ -91,13 +96,13 @@ def series_of(run: RunDir) -> Series:
     """The models that a run holds now, and those that were evaluated before they went."""
     notes = list(_notes(run.root))
     models, start = list(_base(run)), 0
-    for index, stage in enumerate(run.config.stages):
+    for index in stage_indices(run):
         summary = read_json(run.stage(index).summary) or {}
         ended = _ended(run, index, start, summary, notes)
         known = {ended[0].step} if ended else set()
         on_the_way = [each for each in _checkpoints(run, index, start, notes) if each.step not in known]
         models += sorted([*on_the_way, *ended], key=lambda model: model.step)
-        start += int(summary.get("steps", stage.steps))
+        start += int(summary.get("steps", _planned_steps(run, index)))
     return Series(run.root.name, run.root, tuple(models), run)
 
 
@@ -120,21 +125,21 @@ def _base(run: RunDir) -> Iterator[Model]:
         yield Model("base", BASE, 0, 0, run.base, *_results(run, [manifest["digest"]]))
 
 
-def _ended(run: RunDir, index: int, start: int, summary: dict[str, Any], notes: Sequence[Note]) -> list[Model]:
+def _ended(run: RunDir, index: StageIndex, start: int, summary: dict[str, Any], notes: Sequence[Note]) -> list[Model]:
     """What a stage ended with, in a list; none where that is not converted yet."""
-    stage, files = run.config.stages[index], run.stage(index)
+    name, files = run.stage_name(index), run.stage(index)
     manifest = read_manifest(files.hf)
     if manifest is None:
         return []
-    checkpoint = Path(summary.get("checkpoint") or files.checkpoint(stage.steps).name)
+    checkpoint = Path(summary.get("checkpoint") or files.checkpoint(_planned_steps(run, index)).name)
     step, source = _step(checkpoint), _digest(files.root / checkpoint)
-    digests = dict.fromkeys([manifest["digest"], *_noted(notes, stage.name, step, source)])
-    return [Model("stage", stage.name, step, start + step, files.hf, *_results(run, digests), source)]
+    digests = dict.fromkeys([manifest["digest"], *_noted(notes, name, step, source)])
+    return [Model("stage", name, step, start + step, files.hf, *_results(run, digests), source)]
 
 
-def _checkpoints(run: RunDir, index: int, start: int, notes: Sequence[Note]) -> Iterator[Model]:
+def _checkpoints(run: RunDir, index: StageIndex, start: int, notes: Sequence[Note]) -> Iterator[Model]:
     """Every checkpoint of a stage, whether it is there or was evaluated before it went."""
-    name = run.config.stages[index].name
+    name = run.stage_name(index)
     folders = {_step(folder): folder for folder in step_folders(run.stage(index).checkpoints)}
     for step in sorted(folders.keys() | {note["step"] for note in notes if note["stage"] == name}):
         source = _digest(folders[step]) if step in folders else ""
@@ -147,6 +152,11 @@ def _results(run: RunDir, digests: Iterable[str]) -> tuple[Path, tuple[Path, ...
     """Where the evaluations of models are kept, and the folders of those with these digests."""
     output = run.root / "evaluations"
     return output, tuple(output / digest for digest in digests)
+
+
+def _planned_steps(run: RunDir, index: StageIndex) -> int:
+    """Of a stage whose summary does not say; a supervised one has as many as its data gives: not known here."""
+    return 0 if index == SFT else run.config.stages[index].steps
 
 
 def _noted(notes: Sequence[Note], stage: str, step: int, source_digest: str) -> tuple[str, ...]:

@@ -5,8 +5,21 @@ from dataclasses import dataclass
 
 from rl_core.evaluation.comparison import Comparison
 from rl_core.leaderboard.board import Row
+from rl_core.leaderboard.measured import Measured
 from rl_core.leaderboard.plots import by_date, by_step
-from rl_core.report.document import Block, Bracketed, Bullets, Code, Heading, Paragraph, Picture, Strong, Table
+from rl_core.report.document import (
+    Block,
+    Bracketed,
+    Bullets,
+    Code,
+    Heading,
+    KeyFigure,
+    KeyFigures,
+    Paragraph,
+    Picture,
+    Strong,
+    Table,
+)
 from rl_core.report.style import DARK, LIGHT
 from rl_core.report.wording import ABSENT, count, interval
 
@@ -35,7 +48,8 @@ def leaderboard_page(rows: Sequence[Row], left_out: Sequence[str], pass_asked: f
     for row in rows:
         groups.setdefault(row.measured.asked, []).append(row)
     ordered = sorted(groups.items(), key=lambda group: (group[0] not in pass_asked, -_newest(group[1])))
-    blocks: list[Block] = [Heading(1, "Leaderboard"), *_headline(rows, groups), *_regressions(rows)]
+    blocks: list[Block] = [Heading(1, "Leaderboard"), *_headline(rows, groups, ordered[0][0] if ordered else None)]
+    blocks += _regressions(rows)
     if left_out:
         blocks += [Paragraph([Strong("Left out:")]), Bullets([[sentence] for sentence in left_out])]
     pictures: dict[str, tuple[bytes, bytes]] = {}
@@ -44,17 +58,26 @@ def leaderboard_page(rows: Sequence[Row], left_out: Sequence[str], pass_asked: f
     return Page([*blocks, *_how_it_was_judged(rows, rate)], pictures)
 
 
-def _headline(rows: Sequence[Row], groups: Mapping[Asked, Sequence[Row]]) -> list[Block]:
-    if not rows:
+def _headline(rows: Sequence[Row], groups: Mapping[Asked, Sequence[Row]], first: Asked | None) -> list[Block]:
+    """The numbers that stand for all of it; the best score is of the group that comes first."""
+    if not rows or first is None:
         return [Paragraph(["Nothing has been evaluated yet."])]
     models = {(row.measured.series, row.measured.model_digest) for row in rows}
     series = {row.measured.series for row in rows}
-    told = (
-        f"{_many(len(rows), 'evaluation')} of {_many(len(models), 'model')} in {_many(len(series), 'series', 'series')}"
-    )
-    kinds = f", under {len(groups)} combinations of benchmark and protocol" if len(groups) > 1 else ""
+    best = max((row.measured for row in groups[first]), key=lambda measured: measured.pass_at_1.value)
+    judged = [row.verdict for row in rows if row.verdict is not None]
+    fallen = sum(verdict.is_regression for verdict in judged)
     last = max(row.measured.evaluated_at for row in rows)
-    return [Paragraph([f"{told}{kinds}. The last was made on {last:%Y-%m-%d at %H:%M} UTC."])]
+    told = f"{_many(len(models), 'model')}, {len(series):,} series; the last {last:%Y-%m-%d %H:%M} UTC"
+    return [
+        KeyFigures(
+            [
+                KeyFigure(f"best pass@1, {best.benchmark}", f"{best.pass_at_1.value:.3f}", _full_name(best)),
+                KeyFigure("regressions", f"{fallen:,}", f"of {_many(len(judged), 'model')} judged"),
+                KeyFigure("evaluations", f"{len(rows):,}", told),
+            ]
+        )
+    ]
 
 
 def _regressions(rows: Sequence[Row]) -> list[Block]:
@@ -63,16 +86,8 @@ def _regressions(rows: Sequence[Row]) -> list[Block]:
         key=lambda row: row.measured.evaluated_at,
         reverse=True,
     )
-    judged = sum(row.verdict is not None for row in rows)
-    if not judged:
-        return []
-    if not fallen:
-        return [Paragraph([Strong("No regression"), f" among the {_many(judged, 'model')} that were judged."])]
-    items = [[Strong(f"{row.measured.series}: {row.measured.model.name}"), f" {sentence(row)}"] for row in fallen]
-    return [
-        Paragraph([Strong(_many(len(fallen), "regression")), f" among {_many(judged, 'model')} judged:"]),
-        Bullets(items),
-    ]
+    items = [[Strong(_full_name(row.measured)), f" {sentence(row)}"] for row in fallen]
+    return [Heading(2, "Regressions"), Bullets(items)] if items else []
 
 
 def sentence(row: Row) -> str:
@@ -147,6 +162,10 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
+def _full_name(measured: Measured) -> str:
+    return f"{measured.series}: {measured.model.name}"
+
+
 def _unbroken(name: str) -> str:
     """A name that a narrow column does not break."""
     return name.replace(" ", "\u00a0")
@@ -188,5 +207,5 @@ def _newest(rows: Sequence[Row]) -> float:
     return max(row.measured.evaluated_at for row in rows).timestamp()
 
 
-def _many(number: int, one: str, more: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+def _many(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"

@@ -7,6 +7,8 @@ from pathlib import Path
 from rl_core.config import dump_config
 from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmark_files import check_local
+from rl_core.evaluation.benchmarks import OF_THE_RUN
 from rl_core.leaderboard.asked import lacking
 from rl_core.leaderboard.files import BoardFiles
 from rl_core.leaderboard.hub import hub_series
@@ -21,8 +23,10 @@ def open_pass(config: ReevaluationConfig, runs: Path | None = None) -> Iterator[
     Writes the settings where the processes that it starts find them.
 
     Raises:
-        MistakeError: there is no such folder, or another process works on it.
+        MistakeError: there is no such folder, or another process works on it; or the benchmark is not to be had.
     """
+    if config.benchmark is not None and config.benchmark not in OF_THE_RUN:
+        check_local(config.benchmark, config.benchmark_folder, "benchmark")
     files = BoardFiles((runs or config.runs).resolve())
     if not files.runs.is_dir():
         raise MistakeError(f"--runs {files.runs}: no such folder: give the one that holds the runs, or one run's")

@@ -19,7 +19,7 @@ SAMPLES = 8
 def new_run(root: Path, *overrides: str) -> RunDir:
     """A run with a base model."""
     root.mkdir(parents=True)
-    run = RunDir(root, load_config(None, [f"name={root.name}", *STEPS, *overrides]))
+    run = RunDir(root, load_config(None, ["name=synthetic", *STEPS, *overrides]))
     run.config_file.write_text(dump_config(run.config))
     run.config_digest_file.write_text(run.config_digest + "\n")
     write_folder(run.base, run.base_key(), "base")
