@@ -2,7 +2,10 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -20,6 +23,19 @@ def models(runs: Path) -> list[str]:
     return [f"{row['series']} {row['model']}" for row in pq.read_table(table).to_pylist()] if table.is_file() else []
 
 
+@contextmanager
+def every_minute(server: TeamServer, deployment: dict[str, Any], runs: Path) -> Iterator[None]:
+    """The deployment every minute and on these runs, beside its own schedule, until the block ends."""
+    config = {**deployment["parameters"]["config"], "runs": str(runs)}
+    schedule = {"schedule": {"cron": "* * * * *", "timezone": "Etc/UTC"}, "parameters": {"config": config}}
+    path = f"/deployments/{deployment['id']}/schedules"
+    (made,) = server.post(path, [{**schedule, "active": True}])
+    try:
+        yield
+    finally:
+        server.delete(f"{path}/{made['id']}")
+
+
 def test_it_fires_by_itself_and_adds_a_row_for_a_new_checkpoint_and_only_for_it(
     deployed: TeamServer, tmp_path: Path
 ) -> None:
@@ -27,16 +43,11 @@ def test_it_fires_by_itself_and_adds_a_row_for_a_new_checkpoint_and_only_for_it(
     add_checkpoint(run, 0, 10)
     (tmp_path / "right.json").write_text(json.dumps({}))
     deployment = deployed.deployment("reevaluate/nightly")
-    config = {**deployment["parameters"]["config"], "runs": str(tmp_path / "runs")}
-    every_minute = {"cron": "* * * * *", "timezone": "Etc/UTC"}
-    (usual,) = deployment["schedules"]
-    deployed.delete(f"/deployments/{deployment['id']}/schedules/{usual['id']}")
-    deployed.post(
-        f"/deployments/{deployment['id']}/schedules",
-        [{"schedule": every_minute, "active": True, "parameters": {"config": config}}],
-    )
     log = tmp_path / "worker.log"
-    with deployed.worker(POOL, log, RL_CORE_COMMAND=STAND_IN, STAND_IN=str(tmp_path)):
+    with (
+        every_minute(deployed, deployment, tmp_path / "runs"),
+        deployed.worker(POOL, log, RL_CORE_COMMAND=STAND_IN, STAND_IN=str(tmp_path)),
+    ):
         wait_until(lambda: models(tmp_path / "runs") == ["one base", "one 8k step 10"], "the first pass", log.read_text)
         asked = (tmp_path / "calls.log").read_text().splitlines()
         assert asked == ["evaluate base", "convert 0 10", "evaluate step_000010", "leaderboard"]
