@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = """
 name: one
 data: {train: {source: embedded}, test: {source: embedded}, prompt_template: "{problem}", probe_problems: 8}
-embedded: {train_problems: 96, test_problems: 32, max_depth: 2, clean_loss: 0.2, mixed_steps: 10}
+embedded: {train_problems: 96, test_problems: 32}
 policy: {model_name: embedded, dtype: float32}
 rollout: {engine: transformers, num_prompts: 4, num_samples: 4}
 algorithm: {minibatch_sequences: 8}
@@ -37,38 +37,54 @@ stages:
   - {name: 8k, steps: 4, max_prompt_tokens: 64, max_response_tokens: 32}
   - {name: 16k, steps: 4, max_prompt_tokens: 64, max_response_tokens: 48}
 """
+UNTAUGHT = ["embedded.clean_loss=50", "embedded.mixed_steps=10"]  # a base model at once, which solves nothing
 NOISE = 1.0  # of the planted model's weights, in standard deviations of each tensor
 
 
-def test_checkpoints_are_converted_evaluated_once_and_a_planted_regression_is_caught(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
-    runs, real = tmp_path / "runs", {name: value for name, value in environment.items() if name != "RL_CORE_COMMAND"}
-    real |= {"DEEPSCALER_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    run = trained(runs / "one", tmp_path, real)
-
-    done = command("flows.reevaluate", "--runs", str(runs), "--fail-on-regression", environment=real)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert [row["model"] for row in rows_of(runs)] == ["base", "8k step 2", "8k step 4"]
+def test_checkpoints_are_converted_and_evaluated_once_whoever_asks(tmp_path: Path, environment: dict[str, str]) -> None:
+    real = without_stand_ins(environment, tmp_path)
+    run = trained(tmp_path / "runs" / "one", tmp_path, real, *UNTAUGHT)
+    reevaluate(tmp_path / "runs", real, ends_with=0)
+    assert [row["model"] for row in rows_of(tmp_path / "runs")] == ["base", "8k step 2", "8k step 4"]
     assert not (run.stage(0).root / "converted").exists()
 
     # The recipe goes on: what it now ends its stage with is the model that was evaluated before.
-    for stage in ("convert", "evaluate"):
-        said = stage_of(run, stage, "--stage", "0", environment=real)
-    assert "8k: already evaluated" in said
+    said = [stage_of(run, stage, "--stage", "0", environment=real) for stage in ("convert", "evaluate")]
+    assert "8k: already evaluated" in said[1]
+    reevaluate(tmp_path / "runs", real, ends_with=0)
+    assert [row["model"] for row in rows_of(tmp_path / "runs")] == ["base", "8k step 2", "8k"]
+
+
+@pytest.mark.proof
+def test_a_planted_regression_is_caught(tmp_path: Path, environment: dict[str, str]) -> None:
+    real = without_stand_ins(environment, tmp_path)
+    run = trained(tmp_path / "runs" / "one", tmp_path, real)
+    stage_of(run, "convert", "--stage", "0", environment=real)
     plant(run)
-    done = command("flows.reevaluate", "--runs", str(runs), "--fail-on-regression", environment=real)
-    assert done.returncode == 3, done.stdout[-2000:] + done.stderr[-3000:]
+    done = reevaluate(tmp_path / "runs", real, ends_with=3)
     assert "stopped: 1 became worse:\n  one: 16k solves 0.0" in done.stderr
-    assert [row["model"] for row in rows_of(runs)] == ["base", "8k step 2", "8k", "16k"]
-    assert [row["regression"] for row in rows_of(runs)] == [None, False, False, True]
+    rows = rows_of(tmp_path / "runs")
+    assert [(row["model"], row["regression"]) for row in rows if row["kind"] != "checkpoint"] == [
+        ("base", None), ("8k", False), ("16k", True),
+    ]  # fmt: skip
 
 
-def trained(root: Path, folder: Path, environment: dict[str, str]) -> RunDir:
+def without_stand_ins(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    real = {name: value for name, value in environment.items() if name != "RL_CORE_COMMAND"}
+    return {**real, "DEEPSCALER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def reevaluate(runs: Path, environment: dict[str, str], *, ends_with: int) -> "subprocess.CompletedProcess[str]":
+    done = command("flows.reevaluate", "--runs", str(runs), "--fail-on-regression", environment=environment)
+    assert done.returncode == ends_with, done.stdout[-2000:] + done.stderr[-3000:]
+    return done
+
+
+def trained(root: Path, folder: Path, environment: dict[str, str], *overrides: str) -> RunDir:
     """A run whose first stage is trained, and not converted yet."""
     file = folder / "one.yaml"
     file.write_text(RECIPE)
-    with open_run(load_config(file), root) as run:
+    with open_run(load_config(file, overrides), root) as run:
         for stage in ("prepare", "warm-up"):
             stage_of(run, stage, environment=environment)
         stage_of(run, "train", "--stage", "0", environment=environment)

@@ -162,9 +162,9 @@ def test_a_model_that_is_asked_otherwise_is_told_so_and_its_results_too(
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
-    more: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: list[str], message: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", *more]) == 2
-    assert message in capsys.readouterr().err
+    assert message in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -263,7 +263,7 @@ def test_the_reward_is_the_score_of_prompt_and_response_in_standard_deviations_a
 def test_a_model_that_knows_no_better_than_chance_stops_the_run_unless_told_otherwise(
     paired: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = "reward_model.optimizer.learning_rate=1e-12"
+    still = "reward_model.optimizer.learning_rate=1e-60"  # less than a float32 can move by: every score stays 0
     run = copy_of(paired, tmp_path / "run", still)
     for _ in range(2):  # again, it is judged and not trained
         with pytest.raises(GuardStop, match=r"includes chance \(0\.5\).*reward_model\.require_above_chance=false"):
