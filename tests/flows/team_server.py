@@ -32,10 +32,14 @@ class TeamServer:
         """What is read at a path of its API."""
         return self._client.get(path).raise_for_status().json()
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: dict[str, Any] | list[Any] | None = None) -> Any:
         """What it answers to a body."""
         answer = self._client.post(path, json=body or {}).raise_for_status()
         return answer.json() if answer.content else None
+
+    def delete(self, path: str) -> None:
+        """Remove what is at a path."""
+        self._client.delete(path).raise_for_status()
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Change what is at a path."""
