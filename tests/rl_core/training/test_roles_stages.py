@@ -36,8 +36,8 @@ OVERRIDES = (
     "embedded.mixed_steps=1", "embedded.hidden_size=16", "embedded.intermediate_size=16", "rollout.num_prompts=4",
     "rollout.num_samples=4", "algorithm.minibatch_sequences=8", "validation.num_samples=1",
     "optimizer.learning_rate=1e-2", "algorithm.baseline=critic", "algorithm.scale=none", "algorithm.kl_coefficient=0.1",
-    "tracking.wandb=disabled", "tracking.rollouts_every_steps=1", "rollout.engine=transformers",
-    "checkpoint.every_steps=1", "policy.gradient_checkpointing=true", "critic={}",
+    "algorithm.kl_in=reward", "tracking.wandb=disabled", "tracking.rollouts_every_steps=1",
+    "rollout.engine=transformers", "checkpoint.every_steps=1", "policy.gradient_checkpointing=true", "critic={}",
 )  # fmt: skip
 
 
