@@ -34,6 +34,7 @@ from rl_core.work import recorded
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; the exit code is that of `rl_core.errors`."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)  # for workers, which are asked the same
     guard_process()
     answer_with_stacks()
     prepare_environment()
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _devices(options: argparse.Namespace) -> AbstractContextManager[None]:
     """The machine's devices for this stage alone, where it computes on them."""
     name = getattr(options, "stage_name", None)
-    return devices_of(f"{name} of {options.run_dir}") if name in ON_DEVICES else nullcontext()
+    return devices_of(f"{name} in {options.run_dir or Path.cwd()}") if name in ON_DEVICES else nullcontext()
 
 
 def _opened_run(options: argparse.Namespace) -> RunDir:
@@ -95,6 +96,12 @@ def _grade(options: argparse.Namespace) -> None:
     from rl_core.rewards.command import grade
 
     grade(options)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from rl_core.doctor.command import doctor
+
+    doctor(options)
 
 
 def _revisions(options: argparse.Namespace) -> None:
@@ -177,9 +184,9 @@ def _convert(run: RunDir, options: argparse.Namespace) -> None:
 
 
 def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.evaluation.runner import evaluate_model
+    from rl_core.evaluation.launch import evaluate_stage
 
-    evaluate_model(run, options.stage)
+    evaluate_stage(run, options.stage)
 
 
 def _evaluate_folder(options: argparse.Namespace) -> None:
@@ -272,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         command.set_defaults(stage_name=name)
     _add_grade(commands)
+    _add_doctor(commands)
     _add_reevaluation(commands)
     _add_compare(commands)
     return parser
@@ -304,6 +312,16 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.add_argument("after", type=Path, help="results of the second")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(alone=lambda options: True, do_alone=_compare)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "what would stop a run here, before it starts: versions, devices, disk, credentials, model and data"
+    command = commands.add_parser("doctor", help=caption, description=caption)
+    command.add_argument("--config", type=Path, help="the recipe (default: the embedded one)")
+    command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
+    command.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example rollout.engine=vllm")
+    command.set_defaults(alone=lambda options: True, do_alone=_doctor)
 
 
 def _add_folder_options(command: argparse.ArgumentParser) -> None:

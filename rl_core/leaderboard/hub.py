@@ -14,6 +14,7 @@ from typing import Literal
 
 from rl_core.config.models import PolicyConfig
 from rl_core.config.reevaluation import HubModelConfig, HubModelsConfig, ReevaluationConfig
+from rl_core.errors import MistakeError
 from rl_core.leaderboard.models import BASE, Model, Series
 from rl_core.manifest import read_json, write_json
 
@@ -35,6 +36,11 @@ def resolve_revisions(runs: Path, config: ReevaluationConfig) -> None:
         policy = PolicyConfig(model_name=model.model_name, revision=model.revision, hub=model.hub)
         found = find_model(policy, field)
         assert not isinstance(found, ModelFolder), "the schema wants OWNER/NAME"
+        if found.commit is None:
+            raise MistakeError(
+                f"{field}: {model.model_name} at {model.revision}: the hub names no commit for it, by which its "
+                "evaluations are kept: name a commit as the revision, or take the model from a folder"
+            )
         commits[_key(model)] = found.commit
         seen = _folder(runs, model.model_name) / found.commit / SEEN
         if not seen.is_file():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -19,7 +20,7 @@ MARKERS = "osD^v"
 MAX_SERIES = len(MARKERS)  # lines that can be told apart; older series are drawn in grey
 SQUARE = 7  # size of a mark, points
 RING = 13  # around a regression
-BARS = {"capsize": 3, "elinewidth": 1.1}
+BARS: dict[str, Any] = {"capsize": 3, "elinewidth": 1.1}
 
 
 def by_step(rows: Sequence[Row], theme: Theme) -> bytes:
@@ -44,8 +45,9 @@ def by_date(rows: Sequence[Row], theme: Theme) -> bytes:
         shown = _series(rows, theme)
         for name, series, look in shown:
             ordered = sorted(series, key=lambda row: row.measured.evaluated_at)
+            dates: list[Any] = [row.measured.evaluated_at for row in ordered]
             axes.plot(
-                [row.measured.evaluated_at for row in ordered],
+                dates,
                 _values(ordered),
                 label=name,
                 **{**look, "linestyle": ""},
@@ -61,7 +63,7 @@ def by_date(rows: Sequence[Row], theme: Theme) -> bytes:
         return _finished(figure, axes, rows, [name for name, _, _ in shown])
 
 
-def _series(rows: Sequence[Row], theme: Theme) -> list[tuple[str, list[Row], dict[str, object]]]:
+def _series(rows: Sequence[Row], theme: Theme) -> list[tuple[str, list[Row], dict[str, Any]]]:
     """Name, rows and look of each series: the newest in colours, older ones together in grey below them."""
     by_name: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.measured.evaluated_at, reverse=True):
@@ -70,7 +72,13 @@ def _series(rows: Sequence[Row], theme: Theme) -> list[tuple[str, list[Row], dic
     looks = []
     for at, (name, series) in enumerate(by_name.items()):
         if at < MAX_SERIES:
-            look = {"color": hues[at], "marker": MARKERS[at], "markersize": SQUARE, "linestyle": "-", "zorder": 3}
+            look: dict[str, Any] = {
+                "color": hues[at],
+                "marker": MARKERS[at],
+                "markersize": SQUARE,
+                "linestyle": "-",
+                "zorder": 3,
+            }
         else:
             look = {"color": theme.muted, "marker": ".", "linewidth": 0.8, "linestyle": "-", "alpha": 0.5, "zorder": 2}
             name = f"{len(by_name) - MAX_SERIES} older" if at == MAX_SERIES else "_"
@@ -78,11 +86,16 @@ def _series(rows: Sequence[Row], theme: Theme) -> list[tuple[str, list[Row], dic
     return looks
 
 
-def _ring(axes: Axes, points: Sequence[tuple[object, Row]], theme: Theme) -> None:
+def _ring(axes: Axes, points: Sequence[tuple[Any, Row]], theme: Theme) -> None:
     fallen = [(x, row.measured.pass_at_1.value) for x, row in points if row.verdict and row.verdict.is_regression]
     if fallen:
         xs, ys = zip(*fallen, strict=True)
-        look = {"marker": "o", "markersize": RING, "markerfacecolor": "none", "markeredgecolor": theme.orange}
+        look: dict[str, Any] = {
+            "marker": "o",
+            "markersize": RING,
+            "markerfacecolor": "none",
+            "markeredgecolor": theme.orange,
+        }
         axes.plot(xs, ys, linestyle="", markeredgewidth=2.2, zorder=4, label="regression", **look)
 
 

@@ -129,7 +129,7 @@ def test_stages_that_go_on_with_an_adapter_load_the_model_below_it(tmp_path: Pat
     run = RunDir(tmp_path, check(stages=stages, critic={}))
     assert [run.model_below(index) for index in (0, 1)] == [run.base, run.stage(0).hf]
     assert run.first_adapter(1) is None
-    sft = {"data": {"source": "embedded"}, "lora": LORA}
+    sft = {"data": {"source": "embedded"}, "lora": LORA, "max_tokens": 96}
     run = RunDir(tmp_path, check(lora={**LORA, "start": "adapter"}, sft=sft))
     assert (run.model_below(0), run.first_policy(0)) == (run.base, run.stage("sft").hf)
     assert run.first_adapter(0) == run.stage("sft").hf / "adapter"

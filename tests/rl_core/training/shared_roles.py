@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Qwen2ForSequenceClassification
 
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import restore_checkpoint
@@ -84,6 +85,18 @@ def merged(adapter: Adapter, model: torch.nn.Module | None = None) -> torch.nn.M
                 b = name.removesuffix(".weight") + ".lora_B.weight"
                 parameter += with_scale(b, adapter.tensors[b], adapter.lora) @ a
     return model
+
+
+def merged_classifier(adapter: Adapter, model: torch.nn.Module | None = None) -> Qwen2ForSequenceClassification:
+    """The reward model that the adapter and its head are, by itself."""
+    below = merged(adapter, model)
+    alone = Qwen2ForSequenceClassification(below.config)
+    alone.score = torch.nn.Linear(below.config.hidden_size, 1, bias=False)
+    alone.model.load_state_dict(below.model.state_dict())
+    assert adapter.head is not None
+    alone.score.weight.data.copy_(adapter.head)
+    alone.config.num_labels = alone.num_labels = 1
+    return alone.eval()
 
 
 FIRST, REWARD = drawn_adapter(LORA, 1), drawn_adapter(REWARD_LORA, 2)

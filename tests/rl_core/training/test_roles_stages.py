@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, Qwen2ForSequenceClassification
+from transformers import AutoModelForCausalLM
 
 from rl_core.checkpoint.convert import convert_stage
 from rl_core.checkpoint.tensors import stored_tensors
@@ -25,7 +25,7 @@ from rl_core.models.base import CACHE_VARIABLE, make_base_model
 from rl_core.models.lora import add_adapter, name_without_peft, write_adapter
 from rl_core.rewards import Scorer
 from rl_core.run_dir import RunDir
-from tests.rl_core.training.shared_roles import merged
+from tests.rl_core.training.shared_roles import merged, merged_classifier
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LORA, REWARD_LORA = LoraConfig(rank=3, alpha=5), LoraConfig(rank=2, alpha=3)
@@ -69,13 +69,8 @@ def recipe(folder: Path) -> Path:
 
 def save_merged_reward_model(base: Path, folder: Path, first: Adapter, reward: Adapter) -> Path:
     """What the reward model is by itself: both adapters in its weights."""
-    model = merged(reward, merged(first, AutoModelForCausalLM.from_pretrained(base)))
-    alone = Qwen2ForSequenceClassification(model.config)
-    alone.score = torch.nn.Linear(model.config.hidden_size, 1, bias=False)
-    alone.model.load_state_dict(model.model.state_dict())
-    alone.score.weight.data.copy_(reward.head)
-    alone.config.num_labels = 1
-    alone.save_pretrained(folder)
+    model = merged(first, AutoModelForCausalLM.from_pretrained(base))
+    merged_classifier(reward, model).save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
     return folder
 

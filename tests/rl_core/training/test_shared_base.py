@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen2ForSequenceClassification
 
 from rl_core.models.shared_base import Role
 from rl_core.training.figures import Figures
@@ -28,7 +27,7 @@ from tests.rl_core.training.shared_roles import (
     Roles,
     ask,
     go_on,
-    merged,
+    merged_classifier,
     numbers,
     separate,
     shared,
@@ -135,13 +134,10 @@ def test_steps_are_those_of_four_models_of_their_own(
 
 def test_the_scores_are_those_of_the_merged_reward_model(world: World) -> None:
     roles = shared(world, 0)
-    model = Qwen2ForSequenceClassification(roles.learner.causal_lm.config)
-    model.config.num_labels, model.config.pad_token_id = 1, 0
-    model.model.load_state_dict(merged(REWARD).model.state_dict())
-    model.score = torch.nn.Linear(REWARD.head.shape[1], 1, bias=False)
-    model.score.weight.data.copy_(REWARD.head)
+    model = merged_classifier(REWARD)
+    model.config.pad_token_id = 0
     with torch.no_grad():
-        expected = [float(model.eval()(torch.tensor([tokens])).logits) for tokens in CONVERSATIONS]
+        expected = [float(model(torch.tensor([tokens])).logits) for tokens in CONVERSATIONS]
     assert ask(roles) == pytest.approx(expected, rel=ROUNDING, abs=ROUNDING)
     step(roles, 1)
     assert ask(roles) == pytest.approx(expected, rel=ROUNDING, abs=ROUNDING)
