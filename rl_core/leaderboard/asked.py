@@ -1,5 +1,7 @@
 """What a pass asks the models of a series: benchmark and protocol, in place of the recipe's own where it says so."""
 
+from pathlib import Path
+
 from rl_core.config.data import PromptConfig
 from rl_core.config.evaluation import EvaluationConfig
 from rl_core.config.reevaluation import ReevaluationConfig
@@ -40,9 +42,13 @@ def results_name(series: Series, config: ReevaluationConfig) -> str:
 
 
 def is_evaluated(series: Series, model: Model, config: ReevaluationConfig) -> bool:
-    """Whether a model was asked this already."""
-    name = results_name(series, config)
-    return any(read_json(folder / name) is not None for folder in model.results)
+    """Whether a model was asked this already: the same problems as the model of its series that was asked last."""
+    results = _results(series, results_name(series, config))
+    newest = max(results, key=lambda file: file.stat().st_mtime, default=None)
+    if newest is None:
+        return False
+    asked = results[newest]
+    return any(digest == asked for file, digest in results.items() if file.parent in model.results)
 
 
 def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
@@ -51,9 +57,16 @@ def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
     return [model for model in wanted if model.is_there and not is_evaluated(series, model, config)]
 
 
+def _results(series: Series, name: str) -> dict[Path, str]:
+    """The results of that name in a series, and what identifies the problems of each."""
+    files = [folder / name for model in series.models for folder in model.results]
+    found = {file: read_json(file) for file in files}
+    return {file: str(results.get("dataset_digest", "")) for file, results in found.items() if results is not None}
+
+
 def _evaluation(series: Series, config: ReevaluationConfig) -> tuple[EvaluationConfig, PromptConfig]:
     """The evaluation that is asked for, and the prompts that the models were trained on: of hub models the default."""
     own = own_settings(config)
     if series.run is None:
-        return EvaluationConfig(**own), PromptConfig()
+        return EvaluationConfig().model_copy(update=own), PromptConfig()
     return series.run.config.evaluation.model_copy(update=own), series.run.config.data

@@ -24,6 +24,7 @@ from rl_core.report.style import DARK, LIGHT
 from rl_core.report.wording import ABSENT, count, interval
 
 MAX_ROWS = 60  # of one table; the best ones, the parquet file has them all
+LEAST_P_VALUE = 1e-9  # told as a number; the sums behind a smaller one are rounded
 TEXT_COLUMNS = frozenset({0, 3, 5})
 Asked = tuple[str, str, str]
 
@@ -98,8 +99,13 @@ def sentence(row: Row) -> str:
     return (
         f"solves {value:.3f} of {row.measured.benchmark}, {100 * difference.difference:+.1f} points against "
         f"{verdict.worse_than} (95 % from {100 * difference.low:+.1f} to {100 * difference.high:+.1f}; "
-        f"p {verdict.adjusted_p_value:.2g} after correction, bound {verdict.false_alarm_rate:g})."
+        f"p {_p_value(verdict.adjusted_p_value)} after correction, bound {verdict.false_alarm_rate:g})."
     )
+
+
+def _p_value(value: float) -> str:
+    """Two digits, down to where they mean nothing any more."""
+    return f"{value:.2g}" if value >= LEAST_P_VALUE else f"below {LEAST_P_VALUE:g}"
 
 
 def behind(row: Row) -> Comparison:

@@ -13,7 +13,7 @@ from rl_core.leaderboard.asked import lacking
 from rl_core.leaderboard.files import BoardFiles
 from rl_core.leaderboard.hub import hub_series
 from rl_core.leaderboard.models import Model, Series, find_series
-from rl_core.manifest import locked, read_manifest, write_text
+from rl_core.manifest import locked, write_text
 
 
 @contextmanager
@@ -48,13 +48,24 @@ def all_series(runs: Path, config: ReevaluationConfig) -> tuple[list[Series], li
 
 
 def left_to_do(files: BoardFiles, config: ReevaluationConfig) -> Iterator[tuple[Series, Model]]:
-    """The models to ask, looked up when their turn comes: a training may have removed a checkpoint meanwhile."""
+    """The models to ask, each once, looked up anew when the one before is done.
+
+    Meanwhile a training may have saved a checkpoint or removed one; and where a benchmark has other problems than
+    before, which the first model that is asked shows, the others of its series are to be asked again.
+    """
     series, left_out = all_series(files.runs, config)
     for sentence in left_out:
         print(f"left out: {sentence}", flush=True)
-    for each in series:
-        for model in lacking(each, config):
-            if model.folder is None or read_manifest(model.folder) is not None:
-                yield each, model
-            else:
-                print(f"left out: {each.name}: {model.name} was removed meanwhile", flush=True)
+    for name in [each.name for each in series]:
+        asked: set[str] = set()
+        while (found := _next(files.runs, config, name, asked)) is not None:
+            asked.add(found[1].name)
+            yield found
+
+
+def _next(runs: Path, config: ReevaluationConfig, name: str, asked: set[str]) -> tuple[Series, Model] | None:
+    """The first model of a series that is to be asked, and was not in this pass."""
+    for series in all_series(runs, config)[0]:
+        if series.name == name:
+            return next(((series, model) for model in lacking(series, config) if model.name not in asked), None)
+    return None  # the run was removed meanwhile

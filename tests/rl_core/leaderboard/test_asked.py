@@ -1,4 +1,5 @@
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.errors import MistakeError
 from rl_core.leaderboard.asked import asked_of, benchmark_of, lacking
 from rl_core.leaderboard.hub import hub_series
-from rl_core.leaderboard.models import series_of
+from rl_core.leaderboard.models import series_of, write_note
 from rl_core.leaderboard.passes import left_to_do, open_pass
 from rl_core.manifest import read_json, write_json
 from tests.rl_core.leaderboard.synthetic_runs import add_checkpoint, evaluate, model, new_run, results
@@ -50,9 +51,7 @@ def test_data_of_the_run_is_named_by_its_file_and_a_benchmark_by_its_name(tmp_pa
     assert asked_of(series, DEFAULT)[0] == "test"
 
 
-def test_a_checkpoint_that_a_training_removed_before_its_turn_is_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkpoint_that_a_training_removed_before_its_turn_is_passed_over(tmp_path: Path) -> None:
     run = new_run(tmp_path / "runs" / "one")
     add_checkpoint(run, 0, 10)
     with open_pass(DEFAULT, tmp_path / "runs") as files:
@@ -60,7 +59,21 @@ def test_a_checkpoint_that_a_training_removed_before_its_turn_is_passed_over(
         assert next(todo)[1].name == "base"
         shutil.rmtree(run.stage(0).checkpoint(10))
         assert list(todo) == []
-    assert "one: 8k step 10 was removed meanwhile" in capsys.readouterr().out
+
+
+def test_where_a_benchmark_has_other_problems_than_before_all_models_are_asked_again(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "runs" / "one")
+    add_checkpoint(run, 0, 10)
+    write_note(model(run, "8k step 10"), "c0ffee")
+    base = model(run, "base").results[0].name
+    evaluate(run, base, [1], at=datetime(2026, 11, 1, tzinfo=UTC))
+    with open_pass(DEFAULT, tmp_path / "runs") as files:
+        todo = left_to_do(files, DEFAULT)
+        assert next(todo)[1].name == "8k step 10"
+        evaluate(run, "c0ffee", [1], dataset_digest="another")
+        assert next(todo)[1].name == "base"
+        evaluate(run, base, [1], dataset_digest="another")
+        assert list(todo) == []
 
 
 def test_two_passes_over_one_folder_are_refused(tmp_path: Path) -> None:
