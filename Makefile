@@ -15,7 +15,7 @@
 .DELETE_ON_ERROR:
 .PHONY: recipe test develop bench check lint lock clean
 
-BENCHMARKS := logprobs rollouts weight_sync checkpoint accelerator
+BENCHMARKS := logprobs rollouts evaluation weight_sync checkpoint accelerator
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))

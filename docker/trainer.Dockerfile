@@ -34,12 +34,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     TORCHINDUCTOR_CACHE_DIR=/var/lib/deepscaler/cache/torchinductor \
     FLASHINFER_WORKSPACE_BASE=/var/lib/deepscaler/cache
 WORKDIR /opt/deepscaler
-COPY prefect.toml pyproject.toml ./
+COPY prefect.toml prefect.yaml pyproject.toml ./
 COPY configs configs
 COPY flows flows
 COPY tasks tasks
 COPY rl_core rl_core
-COPY --chmod=755 docker/entrypoint.sh docker/healthy.py docker/
+COPY --chmod=755 docker/entrypoint.sh docker/supervise.sh docker/healthy.py docker/
 RUN ln -s /var/lib/deepscaler/runs runs
 USER $UID
 ENTRYPOINT ["/opt/deepscaler/docker/entrypoint.sh"]

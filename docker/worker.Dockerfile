@@ -1,7 +1,7 @@
 # Images without CUDA, from the locks of requirements/. Built from the repository's root:
 #   docker build --file docker/worker.Dockerfile --target light --tag deepscaler-recipe-light:0.1.0 .
 #
-#   light   Prefect and the configuration, no torch: the server, the deployments, a worker whose stages run elsewhere
+#   light   Prefect and the configuration, no torch: the server, the deployments, a worker whose runs are elsewhere
 #   cpu     + everything that runs a recipe on a CPU: the embedded recipe, rehearsals
 #
 # Images are named by exact version. To pin one by content as well, append the digest that
@@ -42,12 +42,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     HF_HOME=/var/lib/deepscaler/cache/huggingface \
     DEEPSCALER_CACHE=/var/lib/deepscaler/cache/deepscaler-recipe
 WORKDIR /opt/deepscaler
-COPY prefect.toml pyproject.toml ./
+COPY prefect.toml prefect.yaml pyproject.toml ./
 COPY configs configs
 COPY flows flows
 COPY tasks tasks
 COPY rl_core rl_core
-COPY --chmod=755 docker/entrypoint.sh docker/healthy.py docker/
+COPY --chmod=755 docker/entrypoint.sh docker/supervise.sh docker/healthy.py docker/
 RUN ln -s /var/lib/deepscaler/runs runs
 USER $UID
 ENTRYPOINT ["/opt/deepscaler/docker/entrypoint.sh"]
@@ -58,5 +58,10 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
 FROM base AS cpu
 COPY --from=locked-cpu /opt/venv /opt/venv
 
+# Workers of Docker's and of Kubernetes' pools start runs elsewhere, and so are light as well.
+FROM locked AS locked-workers
+COPY requirements/workers.txt /locks/
+RUN /opt/venv/bin/python -m pip install --no-deps --require-hashes --requirement /locks/workers.txt
+
 FROM base AS light
-COPY --from=locked /opt/venv /opt/venv
+COPY --from=locked-workers /opt/venv /opt/venv

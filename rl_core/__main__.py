@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from rl_core.config import load_config
+from rl_core.config import load_config, load_reevaluation
 from rl_core.devices import devices_of
 from rl_core.environment import prepare_environment
 from rl_core.errors import (
@@ -34,6 +34,7 @@ from rl_core.work import recorded
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; the exit code is that of `rl_core.errors`."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)  # for workers, which are asked the same
     guard_process()
     answer_with_stacks()
     prepare_environment()
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _devices(options: argparse.Namespace) -> AbstractContextManager[None]:
     """The machine's devices for this stage alone, where it computes on them."""
     name = getattr(options, "stage_name", None)
-    return devices_of(f"{name} of {options.run_dir}") if name in ON_DEVICES else nullcontext()
+    return devices_of(f"{name} in {options.run_dir or Path.cwd()}") if name in ON_DEVICES else nullcontext()
 
 
 def _opened_run(options: argparse.Namespace) -> RunDir:
@@ -82,7 +83,8 @@ def _opened_run(options: argparse.Namespace) -> RunDir:
 
 def _run_stage(run: RunDir, options: argparse.Namespace) -> None:
     part = PARTS.get(options.stage_name)
-    if part is None or getattr(options, "dcp_ckpt_path", None) is not None:
+    of_no_part = any(getattr(options, name, None) is not None for name in ("dcp_ckpt_path", "step"))
+    if part is None or of_no_part:
         options.do(run, options)
         return
     stage = "base" if options.stage is None else run.stage_name(options.stage)
@@ -94,6 +96,24 @@ def _grade(options: argparse.Namespace) -> None:
     from rl_core.rewards.command import grade
 
     grade(options)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from rl_core.doctor.command import doctor
+
+    doctor(options)
+
+
+def _revisions(options: argparse.Namespace) -> None:
+    from rl_core.leaderboard.hub import resolve_revisions
+
+    resolve_revisions(options.runs, load_reevaluation(options.config))
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    from rl_core.leaderboard.write import write_leaderboard
+
+    print(f"leaderboard: {write_leaderboard(options.runs, load_reevaluation(options.config))}")
 
 
 def _download(run: RunDir, _: argparse.Namespace) -> None:
@@ -150,20 +170,23 @@ def _train(run: RunDir, options: argparse.Namespace) -> None:
 
 
 def _convert(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.checkpoint.convert import convert_folder, convert_stage
+    from rl_core.checkpoint.convert import convert_checkpoint, convert_folder, convert_stage
 
-    if options.dcp_ckpt_path is None:
-        convert_stage(run, _stage(options))
-    elif options.hf_ckpt_path is None:
+    asked = options.dcp_ckpt_path is not None or options.step is not None
+    if asked and options.hf_ckpt_path is None:
         raise MistakeError("--hf-ckpt-path DIR is needed: where the converted model goes")
+    if not asked:
+        convert_stage(run, _stage(options))
+    elif options.step is not None:
+        convert_checkpoint(run, _stage(options), options.step, options.hf_ckpt_path)
     else:
         convert_folder(options.dcp_ckpt_path, options.hf_ckpt_path, base_model=options.base_model, config=run.config)
 
 
 def _evaluate(run: RunDir, options: argparse.Namespace) -> None:
-    from rl_core.evaluation.runner import evaluate_model
+    from rl_core.evaluation.launch import evaluate_stage
 
-    evaluate_model(run, options.stage)
+    evaluate_stage(run, options.stage)
 
 
 def _evaluate_folder(options: argparse.Namespace) -> None:
@@ -256,8 +279,21 @@ def _parser() -> argparse.ArgumentParser:
             )
         command.set_defaults(stage_name=name)
     _add_grade(commands)
+    _add_doctor(commands)
+    _add_reevaluation(commands)
     _add_compare(commands)
     return parser
+
+
+def _add_reevaluation(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, do, caption in (
+        ("revisions", _revisions, "look up which commits the named revisions of hub models stand for"),
+        ("leaderboard", _leaderboard, "compare and judge what was evaluated under a folder of runs, and write it"),
+    ):
+        command = commands.add_parser(name, help=caption, description=f"{caption}; a part of flows.reevaluate")
+        command.add_argument("--config", type=Path, help="settings of the re-evaluation (default: those shipped)")
+        command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+        command.set_defaults(alone=lambda options: True, do_alone=do)
 
 
 def _add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -278,7 +314,18 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.set_defaults(alone=lambda options: True, do_alone=_compare)
 
 
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    caption = "what would stop a run here, before it starts: versions, devices, disk, credentials, model and data"
+    command = commands.add_parser("doctor", help=caption, description=caption)
+    command.add_argument("--config", type=Path, help="the recipe (default: the embedded one)")
+    command.add_argument("--run-dir", type=Path, help="default: runs/<name of the recipe>")
+    command.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for example rollout.engine=vllm")
+    command.set_defaults(alone=lambda options: True, do_alone=_doctor)
+
+
 def _add_folder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--step", type=int, help="of the stage: a checkpoint saved on the way, to --hf-ckpt-path")
     group = command.add_argument_group("a checkpoint that is not part of a run, of this trainer or another")
     group.add_argument("--dcp-ckpt-path", type=Path, help="the torch.distributed.checkpoint folder")
     group.add_argument("--hf-ckpt-path", type=Path, help="where the converted model goes; must not exist")

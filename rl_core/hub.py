@@ -25,7 +25,14 @@ from rl_core.progress import Progress
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REFUSED = (401, 403)  # HTTP: unauthorised, forbidden
-HUB_ERRORS = (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError, OSError)
+# The bases: OSError, and what the hub's HTTP client raises by itself where nobody answers.
+HUB_ERRORS: tuple[type[Exception], ...] = (
+    HFValidationError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    LocalEntryNotFoundError,
+    *HfHubHTTPError.__bases__,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,14 +185,15 @@ def publish_part(run: RunDir) -> Part:
 
 def newest_checkpoint(checkpoints: Path) -> tuple[int, dict[str, Any]] | None:
     """Step and manifest of the last whole checkpoint in a folder of `step_000010`s; None when there is none."""
-    for folder in sorted(_step_folders(checkpoints), reverse=True):
+    for folder in sorted(step_folders(checkpoints), reverse=True):
         manifest = read_manifest(folder)
         if manifest is not None:
             return int(folder.name.removeprefix("step_")), manifest
     return None
 
 
-def _step_folders(checkpoints: Path) -> Iterator[Path]:
+def step_folders(checkpoints: Path) -> Iterator[Path]:
+    """The folders of checkpoints that were finished, in no order."""
     for folder in checkpoints.glob("step_*"):
         if folder.name.removeprefix("step_").isdigit() and (folder / MANIFEST).is_file():
             yield folder

@@ -89,6 +89,10 @@ class StageDir:
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:06d}"
 
+    def converted(self, step: int) -> Path:
+        """A checkpoint as a Hugging Face folder, for as long as it takes to evaluate it."""
+        return self.root / "converted" / f"step_{step:06d}"
+
     @property
     def hf(self) -> Path:
         return self.root / "hf"

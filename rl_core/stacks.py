@@ -2,10 +2,11 @@
 
 import faulthandler
 import signal
+import sys
 
 STACKS_SIGNAL = signal.SIGUSR1
 
 
 def answer_with_stacks() -> None:
     """To be called as a process starts; a task asks those that hang, before it ends them."""
-    faulthandler.register(STACKS_SIGNAL, all_threads=True)
+    faulthandler.register(STACKS_SIGNAL, file=sys.__stderr__ or sys.stderr, all_threads=True)

@@ -1,6 +1,8 @@
 """How a stage's process can end badly, as exceptions. Imports no Prefect, so that the command line may."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rl_core.errors import (
@@ -13,6 +15,7 @@ from rl_core.errors import (
     Interrupted,
     MistakeError,
 )
+from tasks.display import say
 
 INTERRUPTED_CODES = {
     EXIT_INTERRUPTED: EXIT_INTERRUPTED,
@@ -32,6 +35,28 @@ class StageOutOfMemory(StageFailed):
 
 class StageHung(StageFailed):
     """The stage said nothing for longer than it may, and was ended."""
+
+
+class Failures:
+    """What failed of many things that do not need each other: told at once, raised when the others are done."""
+
+    def __init__(self) -> None:
+        self._found: list[Exception] = []
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Keep a failure of the block for later; an interruption goes on."""
+        try:
+            yield
+        except (MistakeError, GuardStop, StageFailed) as error:
+            say(f"{name}: failed, and left for the next time: {error}")
+            self._found.append(error)
+
+    def raise_any(self) -> None:
+        """Raise what was kept: as a mistake where all of it is."""
+        if self._found:
+            kind = MistakeError if all(isinstance(error, MistakeError) for error in self._found) else StageFailed
+            raise kind("\n".join([f"{len(self._found)} failed:", *dict.fromkeys(map(str, self._found))]))
 
 
 def failure(name: str, exit_code: int, output: list[str], log: Path) -> BaseException:

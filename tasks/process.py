@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rl_core.config.training import GuardConfig
 from rl_core.masking import without_secrets
 from rl_core.process_guard import guarded, guarded_environment
 from rl_core.progress import BEAT, FORMAT_VARIABLE, Update
@@ -23,7 +24,7 @@ from rl_core.run_dir import RunDir, StageIndex
 from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes
-from tasks.publishing import StageJournal
+from tasks.publishing import StageJournal, artifact_key
 from tasks.silence import Silence
 from tasks.slots import device_slot
 
@@ -47,12 +48,37 @@ def run_stage(
         MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
         StageHung: it said nothing for `guard.max_silent_seconds`.
     """
-    log = log_file(run, name)
+    number = [] if index is None else ["--stage", str(index)]
+    arguments = [stage, "--config", str(run.config_file), "--run-dir", str(run.root), *number, *overrides]
+    key, bound = artifact_key(run, f"{name} progress"), run.config.guard.max_silent_seconds
+    run_command(name, arguments, log=log_file(run, name), key=key, max_silent_seconds=bound)
+
+
+def run_command(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    log: Path,
+    key: str,
+    max_silent_seconds: float | None = GuardConfig().max_silent_seconds,
+) -> None:
+    """Run `python -m rl_core` with these arguments until it ends.
+
+    Args:
+        name: of what is made.
+        log: the file that its output is added to.
+        key: of the artifact that shows its progress in Prefect.
+        max_silent_seconds: in which it may say nothing; None: no bound.
+
+    Raises:
+        MistakeError, GuardStop, Interrupted, StageFailed: by the exit code; see `failures`.
+        StageHung: it said nothing for too long.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with device_slot(stage), log.open("a", encoding="utf-8") as file, Display(name) as display:
-        output = _Output(file, StageJournal(run, name), display.show)
-        process = _start([*_command(run, stage, index), *overrides])
-        silence = Silence(name, run.config.guard.max_silent_seconds, log)
+    with device_slot(arguments[0]), log.open("a", encoding="utf-8") as file, Display(name) as display:
+        output = _Output(file, StageJournal(key), display.show)
+        process = _start([*_program(), *arguments])
+        silence = Silence(name, max_silent_seconds, log)
         with Pipes(process, lambda line, is_error: output.take(silence.broken_by(line), is_error)) as pipes:
             try:
                 while (exit_code := pipes.pump(silence.seconds_left())) is None:
@@ -83,11 +109,9 @@ def stop_group(process: "subprocess.Popen[bytes]", pipes: Pipes) -> None:
         process.wait()
 
 
-def _command(run: RunDir, stage: str, index: StageIndex | None) -> list[str]:
+def _program() -> list[str]:
     given = os.environ.get(COMMAND_VARIABLE)
-    program = shlex.split(given) if given else [sys.executable, "-m", "rl_core"]
-    number = [] if index is None else ["--stage", str(index)]
-    return [*program, stage, "--config", str(run.config_file), "--run-dir", str(run.root), *number]
+    return shlex.split(given) if given else [sys.executable, "-m", "rl_core"]
 
 
 def _start(command: list[str]) -> "subprocess.Popen[bytes]":

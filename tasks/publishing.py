@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -17,6 +18,7 @@ from prefect.artifacts import (
 )
 from prefect.logging import get_run_logger
 
+from rl_core.leaderboard.files import BoardFiles
 from rl_core.progress import Update
 from rl_core.run_dir import RunDir
 from rl_core.tracking import run_url
@@ -30,8 +32,13 @@ LEVEL_WORDS = {"CRITICAL": logging.CRITICAL, "ERROR": logging.ERROR, "WARNING": 
 
 
 def artifact_key(run: RunDir, name: str) -> str:
-    """The same for every run of the same name, so that versions of an artifact line up; small letters and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{run.config.name} {name}".lower()).strip("-")
+    """The same for every run of the same name, so that versions of an artifact line up."""
+    return key_of(f"{run.config.name} {name}")
+
+
+def key_of(text: str) -> str:
+    """A text as the key of an artifact: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def publish_plan(run: RunDir) -> None:
@@ -53,9 +60,20 @@ def publish_report(run: RunDir) -> None:
     if url:
         create_link_artifact(url, key=artifact_key(run, "wandb"), link_text="Weights & Biases")
     for picture in sorted(run.report.parent.glob("*.png")):
-        data = base64.b64encode(picture.read_bytes()).decode()
-        key = artifact_key(run, picture.stem)
-        create_image_artifact(f"data:image/png;base64,{data}", key=key, description=f"{picture.stem} of {run.root}")
+        _show_picture(picture, artifact_key(run, picture.stem), f"{picture.stem} of {run.root}")
+
+
+def publish_leaderboard(files: BoardFiles) -> None:
+    """The leaderboard and its pictures as artifacts of the task run that calls."""
+    text, name = files.markdown.read_text(encoding="utf-8"), files.runs.name
+    create_markdown_artifact(text, key=key_of(f"leaderboard {name}"), description=f"Leaderboard of {files.runs}")
+    for picture in files.pictures():
+        _show_picture(picture, key_of(f"{name} {picture.stem}"), f"{picture.stem} of {files.runs}")
+
+
+def _show_picture(picture: Path, key: str, description: str) -> None:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    create_image_artifact(f"data:image/png;base64,{data}", key=key, description=description)
 
 
 def section(report: str, heading: str) -> str:
@@ -72,9 +90,10 @@ def _picture_link(run: RunDir, title: str, name: str) -> str:
 class StageJournal:
     """One stage in Prefect: its lines in the task run's log, its progress there and as an artifact, thinned."""
 
-    def __init__(self, run: RunDir, name: str) -> None:
+    def __init__(self, key: str) -> None:
+        """Args: key: of the artifact that shows its progress."""
         self._logger = get_run_logger()
-        self._key = artifact_key(run, f"{name} progress")
+        self._key = key
         self._artifacts: dict[str, UUID] = {}
         self._due = _Throttle()
 

@@ -2,18 +2,29 @@
 
 from typing import Any
 
+from rl_core.evaluation.benchmarks import benchmark_name
 from rl_core.manifest import read_json
-from rl_core.plan import DONE, evaluation_part
+from rl_core.plan import DONE, evaluation_parts
 from rl_core.run_dir import SFT, RunDir
 
 
 def results_table(run: RunDir) -> list[dict[str, str]]:
-    """One row for each model that has been evaluated: the base model, the fine-tuned one, then each stage's."""
+    """One row for each model that has been evaluated: the base model, the fine-tuned one, then each stage's.
+
+    Every figure is of the first benchmark, but for pass@1 of each of the further ones.
+    """
     rows = []
     for index in (None, *([SFT] if run.config.sft else []), *range(len(run.config.stages))):
-        part = evaluation_part(run, index)
+        part, *further = evaluation_parts(run, index)
         if part.state == DONE:
-            rows.append(_row("base" if index is None else run.stage_name(index), read_json(part.path)))
+            row = _row("base" if index is None else run.stage_name(index), read_json(part.path))
+            of_further = zip(run.config.evaluation.further_benchmarks, further, strict=True)
+            beside = {
+                f"pass@1 {benchmark_name(benchmark)}": _interval(read_json(other.path)["pass_at_1"])
+                for benchmark, other in of_further
+                if other.state == DONE
+            }
+            rows.append({**row, **beside})
     return rows
 
 

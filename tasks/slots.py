@@ -7,11 +7,12 @@ imported where there is a limit, since the command that makes pools reads names 
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from threading import Timer
 
 LIMIT_VARIABLE = "DEEPSCALER_DEVICES_LIMIT"  # names the limit; set by the work pools of this project
 STAGES_ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
-PROMPT_SECONDS = 2.0  # a slot that is free is had within
+PROMPT_SECONDS = 5.0  # a slot that is free is had within
 
 
 @contextmanager
@@ -24,11 +25,13 @@ def device_slot(stage: str) -> Iterator[None]:
     from prefect.concurrency.sync import concurrency
     from prefect.logging import get_run_logger
 
-    with ExitStack() as held:
+    # Prefect does not say that it waits, and with a time limit of its own says it as an error.
+    notice = Timer(PROMPT_SECONDS, get_run_logger().info, ("waiting for a slot of the limit %s", limit))
+    notice.start()
+    try:
         # Not strict: where the limit was removed, or its lease lost with the server's memory, the work goes on.
-        try:
-            held.enter_context(concurrency(limit, timeout_seconds=PROMPT_SECONDS))
-        except TimeoutError:
-            get_run_logger().info("waiting for a slot of the limit %s", limit)
-            held.enter_context(concurrency(limit))
-        yield
+        with concurrency(limit):
+            notice.cancel()
+            yield
+    finally:
+        notice.cancel()

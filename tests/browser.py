@@ -97,8 +97,12 @@ class Browser:
         """Click what is shown under `selector` and says `text`, once it is there."""
         arguments = f"{json.dumps(selector)}, {json.dumps(text)}"
         wait_until(lambda: self.run(f"({FIND})({arguments}).length"), f"{selector} {text!r}", self.text)
+        self.press(f"({FIND})({arguments}).at({-1 if last else 0})")
+
+    def press(self, element: str) -> None:
+        """Click the element that a JavaScript expression gives, with the mouse."""
         place = self.run(
-            f"(() => {{ const element = ({FIND})({arguments}).at({-1 if last else 0});"
+            f"(() => {{ const element = {element};"
             "element.scrollIntoView({block: 'center'}); const box = element.getBoundingClientRect();"
             "return {x: box.x + box.width / 2, y: box.y + box.height / 2}; })()"
         )

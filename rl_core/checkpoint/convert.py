@@ -18,7 +18,7 @@ from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.data.parquet import load_problems
 from rl_core.errors import MistakeError
 from rl_core.evaluation.prompts import RECORD, prompt_record
-from rl_core.manifest import publishing, read_json, write_json
+from rl_core.manifest import publishing, read_json, read_manifest, write_json
 from rl_core.models.load import DTYPES
 from rl_core.models.lora import A, write_adapter
 from rl_core.models.settings import override_settings
@@ -55,18 +55,43 @@ def convert_stage(run: RunDir, index: StageIndex) -> None:
         raise MistakeError(f"stage {name} is not trained yet: run `python -m rl_core {command}` first")
     manifest = finished_part(stage.hf, run.hf_key(index))
     if manifest is None:
-        policy = stage.root / summary["checkpoint"] / "policy"
-        with publishing(stage.hf, key=run.hf_key(index), **{RECORD: prompt_record(run.config.data)}) as folder:
-            verified = _convert_policy(run, index, policy, folder)
-            verified["tokenizer_texts"] = verify_tokenizer(folder, _texts(run))
-            write_json(folder / "verification.json", verified)
-            (folder / "README.md").write_text(_card(run, index, summary), encoding="utf-8")
+        verified = _publish(run, index, stage.root / summary["checkpoint"], stage.hf)
         manifest = finished_part(stage.hf, run.hf_key(index))
         print(f"converted {name}: {verified}")
     else:
         print(f"stage {name}: already converted")
     assert manifest is not None, "publishing leaves a complete folder"
     update_summary(run, index, hf=stage.hf.name, model_digest=manifest["digest"])
+
+
+def convert_checkpoint(run: RunDir, index: StageIndex, step: int, target: Path) -> None:
+    """Convert a checkpoint that stage `index` saved on the way, into a folder of its own; at once when it is there.
+
+    The files are those that `convert_stage` would make of it, so that they have the digest of a model of the run.
+
+    Raises:
+        MistakeError: there is no such checkpoint, or `target` holds another model.
+        GuardStop: the converted model is not the trained one; nothing is published.
+    """
+    checkpoint = run.stage(index).checkpoint(step)
+    if read_manifest(checkpoint) is None:
+        raise MistakeError(f"--step {step}: {checkpoint} is no whole checkpoint; it may have been removed meanwhile")
+    if finished_part(target, run.hf_key(index)) is None:
+        verified = _publish(run, index, checkpoint, target)
+        print(f"converted {run.stage_name(index)} step {step}: {verified}")
+    else:
+        print(f"{target}: already converted")
+
+
+def _publish(run: RunDir, index: StageIndex, checkpoint: Path, target: Path) -> dict[str, Any]:
+    """Convert a checkpoint of a stage into a folder of the run; what was verified."""
+    with publishing(target, key=run.hf_key(index), **{RECORD: prompt_record(run.config.data)}) as folder:
+        verified = _convert_policy(run, index, checkpoint / "policy", folder)
+        verified["tokenizer_texts"] = verify_tokenizer(folder, _texts(run))
+        write_json(folder / "verification.json", verified)
+        step = int(checkpoint.name.removeprefix("step_"))
+        (folder / "README.md").write_text(_card(run, index, step), encoding="utf-8")
+    return verified
 
 
 def _convert_policy(run: RunDir, index: StageIndex, policy: Path, folder: Path) -> dict[str, Any]:
@@ -252,7 +277,7 @@ def _texts(run: RunDir) -> list[str]:
     return [problem.problem for file in files for problem in load_problems(file)]
 
 
-def _card(run: RunDir, index: StageIndex, summary: dict[str, Any]) -> str:
+def _card(run: RunDir, index: StageIndex, step: int) -> str:
     config = run.config
     if index == SFT:
         assert config.sft is not None, "a stage of this name is there only with its section"
@@ -263,7 +288,7 @@ def _card(run: RunDir, index: StageIndex, summary: dict[str, Any]) -> str:
     return CARD.format(
         name=config.name,
         stage=run.stage_name(index),
-        step=summary["steps"],
+        step=step,
         digest=run.config_digest,
         model=config.policy.model_name,
         how=how,

@@ -4,10 +4,11 @@ from rl_core.config.algorithm import AlgorithmConfig
 from rl_core.config.data import DatasetConfig
 from rl_core.config.embedded import EmbeddedConfig
 from rl_core.config.evaluation import EvaluationConfig, ProtocolConfig
-from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config
+from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config, load_reevaluation
 from rl_core.config.models import OptimizerConfig
 from rl_core.config.pairs import PairsConfig
 from rl_core.config.recipe import RecipeConfig
+from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.sft import SftConfig
@@ -23,6 +24,7 @@ __all__ = [
     "PairsConfig",
     "ProtocolConfig",
     "RecipeConfig",
+    "ReevaluationConfig",
     "RewardModelConfig",
     "RolloutConfig",
     "SftConfig",
@@ -30,4 +32,5 @@ __all__ = [
     "check_config",
     "dump_config",
     "load_config",
+    "load_reevaluation",
 ]

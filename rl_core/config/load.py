@@ -8,11 +8,14 @@ import yaml
 from pydantic import ValidationError
 
 from rl_core.config.recipe import RecipeConfig
+from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.config.section import Section
 from rl_core.errors import MistakeError
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+EMBEDDED_PRESET = CONFIGS / "embedded.yaml"
+REEVALUATION_PRESET = CONFIGS / "reevaluation" / "default.yaml"
 Settings = TypeVar("Settings", bound=Section)
-EMBEDDED_PRESET = Path(__file__).resolve().parents[2] / "configs" / "embedded.yaml"
 
 GIVEN_BY_NAME = {"protocol": "base"}  # groups of settings that may be written as a name: the field it stands for
 
@@ -25,10 +28,21 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Reci
             refused by the schema; the message gives the dotted field, the value and what is allowed.
     """
     file = file or EMBEDDED_PRESET
+    return check_config(read_settings(file, overrides), origin=str(file))
+
+
+def load_reevaluation(file: Path | None = None, overrides: Sequence[str] = ()) -> ReevaluationConfig:
+    """The settings of a re-evaluation, as `load_config` reads a recipe; the default is the file that is shipped."""
+    file = file or REEVALUATION_PRESET
+    return checked(ReevaluationConfig, read_settings(file, overrides), origin=f"{file} is not a valid re-evaluation")
+
+
+def read_settings(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a YAML file says, with overrides applied; not yet checked."""
     values = _read_yaml(file)
     for override in overrides:
         apply_override(values, override)
-    return check_config(values, origin=str(file))
+    return values
 
 
 def check_config(values: Any, *, origin: str) -> RecipeConfig:
@@ -46,8 +60,8 @@ def checked(section: type[Settings], values: Any, *, origin: str) -> Settings:
         raise MistakeError("\n".join([f"{origin}:", *lines])) from None
 
 
-def dump_config(config: RecipeConfig) -> str:
-    """The resolved recipe as YAML: every value explicit (see `section.GrownSection`), in the schema's order."""
+def dump_config(config: Section) -> str:
+    """The resolved settings as YAML: every value explicit (see `section.GrownSection`), in the schema's order."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -117,7 +131,7 @@ def _repeats(problem: dict[str, Any], problems: list[dict[str, Any]]) -> bool:
 
 
 def _describe(problem: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in problem["loc"]) or "the recipe"
+    field = ".".join(str(part) for part in problem["loc"]) or "the settings"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown key"

@@ -40,6 +40,7 @@ REASONS = {
     "sft.max_steps": "so few that the stages have something to learn",
     "sft.": "for its fewer steps",
     "pairs.max_new_tokens": "as long as the longest stage's",
+    "pairs.held_out_fraction": "so that the reward model's accuracy can be told from chance",
     "pairs.": "of the embedded task's problems, for time",
     "reward_model.lora": "as the policy's",
     "reward_model.optimizer": "the toy model learns at this rate",

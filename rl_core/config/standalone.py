@@ -40,21 +40,23 @@ def standalone_config(
     Raises:
         MistakeError: a setting is refused; the message names it.
     """
+    of_protocol = [override for override in overrides if override.startswith("evaluation.protocol")]
+    others = [override for override in overrides if override not in of_protocol]
+    values: dict[str, Any] = {"policy": {}, "evaluation": {}}
     if config is None:
-        values: dict[str, Any] = {"policy": {}, "evaluation": {}}
-        for override in overrides:
+        for override in others:
             apply_override(values, override)
     else:
-        recipe = load_config(config, overrides)
-        prompt = {name: getattr(recipe.data, name) for name in PromptConfig.model_fields}
-        sections = {name: getattr(recipe, name).model_dump(mode="json") for name in SECTIONS}
-        kept = recipe.policy.model_dump(mode="json", include={"dtype", "attention"})
-        values = {**sections, "policy": kept, "data": prompt}
-    evaluation = values["evaluation"]
-    evaluation |= {"benchmark": benchmark, "further_benchmarks": []}
-    written = evaluation.get("protocol") or DEFAULT_PROTOCOL
-    if "base" in protocol:
-        written = {}
-    evaluation["protocol"] = {**({"base": written} if isinstance(written, str) else written), **protocol}
-    values["policy"] = {**values["policy"], "model_name": model}
+        recipe = load_config(config, others)
+        values = {name: getattr(recipe, name).model_dump(mode="json") for name in SECTIONS}
+        values["policy"] = recipe.policy.model_dump(mode="json", include={"dtype", "attention"})
+        values["data"] = {name: getattr(recipe.data, name) for name in PromptConfig.model_fields}
+    values["policy"] |= {"model_name": model}
+    values["evaluation"] |= {"benchmark": benchmark, "further_benchmarks": []}
+    if "base" in protocol or config is None:
+        values["evaluation"]["protocol"] = {"base": protocol.get("base", DEFAULT_PROTOCOL)}
+    for override in of_protocol:
+        apply_override(values, override)
+    written = values["evaluation"]["protocol"]
+    values["evaluation"]["protocol"] = {**({"base": written} if isinstance(written, str) else written), **protocol}
     return checked(StandaloneConfig, values, origin=f"the evaluation of {model}")

@@ -19,6 +19,7 @@ PROMPT_TOKENS = 64
 LONGEST_EVALUATION = 128  # with a prompt within the model's 256 tokens
 RESPONSES = 256  # a step
 STEPS, MAX_STAGE_STEPS = 60, 40  # of all stages together, and of one
+STEPS_BEHIND_OTHERS = 24  # of all stages, where fine-tuning or a reward model take their time before them
 SAVE_STEPS = 10
 MICRO_BATCH_TOKENS = 8192
 TRAIN_PROBLEMS, MIN_TEST_PROBLEMS, MAX_TEST_PROBLEMS = 4000, 64, 256
@@ -27,7 +28,8 @@ PROBE_PROBLEMS = VALIDATION_PROBLEMS = 64
 VALIDATION_SAMPLES, PROTOCOL_SAMPLES = 2, 16
 POLICY_RATE, ADAPTER_RATE, CRITIC_RATE = 1e-4, 1e-3, 1e-3  # at which models of this size learn within such few steps
 SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 16, 32, 64  # of the fine-tuning: it must leave stages something to learn
-PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 400, 4, 2
+PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 300, 4, 2
+PAIRS_HELD_OUT = 0.25  # share of those problems, so that the reward model's accuracy can be told from chance
 LORA_RANK = 64  # half of the model's width
 LAYERS = frozenset("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())  # of the embedded model
 # Options of rewards that are lengths, by what a rehearsal's share of the recipe's tokens does to them.
@@ -123,6 +125,7 @@ def pairs(config: RecipeConfig) -> dict[str, Any] | None:
     return values | {
         "num_rows": min(config.pairs.num_rows, PAIR_PROBLEMS),
         "num_samples": min(config.pairs.num_samples, PAIR_SAMPLES),
+        "held_out_fraction": max(config.pairs.held_out_fraction, PAIRS_HELD_OUT),
     }
 
 
@@ -226,7 +229,8 @@ def _share(config: RecipeConfig) -> float:
 
 
 def _steps(config: RecipeConfig, index: int) -> int:
-    return min(config.stages[index].steps, MAX_STAGE_STEPS, max(1, STEPS // len(config.stages)))
+    together = STEPS if config.sft is None and config.reward_model is None else STEPS_BEHIND_OTHERS
+    return min(config.stages[index].steps, MAX_STAGE_STEPS, max(1, together // len(config.stages)))
 
 
 def _in_proportion(steps: int, config: RecipeConfig, index: int) -> int:

@@ -10,7 +10,9 @@ from rl_core.config.section import Section
 class TrainingConfig(Section):
     """How the work is laid out on devices; none of it changes what is computed, but for float rounding."""
 
-    num_processes: int | Literal["auto"] = Field("auto", description="auto: one per accelerator, or one on a CPU")
+    num_processes: int | Literal["auto"] = Field(
+        "auto", description="that train, and that evaluate; auto: one per accelerator, or one on a CPU"
+    )
     zero_stage: Literal[0, 1, 2, 3] = 1
     packing: Literal["auto", "packed", "bucketed"] = Field(
         "auto",

@@ -122,14 +122,19 @@ def _convert(run: RunDir, sources: dict[str, Any], progress: Progress) -> tuple[
             )
     if of_pairs is None:
         return train, test, None
-    chosen = [row for row in train.kept if (row.raw.file, row.raw.row) in of_pairs]
-    if not chosen or len(chosen) == len(train.kept):
-        raise MistakeError(
-            f"pairs: its rows are {len(chosen)} of the {len(train.kept)} training problems that can be used: some must "
-            "be left on either side: change pairs.first_row or pairs.num_rows"
-        )
-    rest = [row for row in train.kept if (row.raw.file, row.raw.row) not in of_pairs]
+    chosen, rest = _divided(train.kept, of_pairs)
     return _Split(train.read, rest, train.set_aside), test, chosen
+
+
+def _divided(train: list[Row], of_pairs: set[tuple[str, int]]) -> tuple[list[Row], list[Row]]:
+    """The problems that pairs are made of, and the others."""
+    chosen = [row for row in train if (row.raw.file, row.raw.row) in of_pairs]
+    if not chosen or len(chosen) == len(train):
+        raise MistakeError(
+            f"pairs: its rows are {len(chosen)} of the {len(train)} training problems that can be used: some must be "
+            "left on either side: change pairs.first_row or pairs.num_rows"
+        )
+    return chosen, [row for row in train if (row.raw.file, row.raw.row) not in of_pairs]
 
 
 def _rows_of_pairs(raw: Sequence[RawRow], pairs: PairsConfig) -> set[tuple[str, int]]:

@@ -12,16 +12,18 @@ from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmark_files import check_local
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name, check_benchmark
 from rl_core.evaluation.command_line import DATA, MODEL, OF_THE_PROTOCOL
+from rl_core.evaluation.launch import is_first_rank, one_voice
 from rl_core.evaluation.problems import PROBLEMS, take_benchmark
 from rl_core.evaluation.prompts import trained_prompt
 from rl_core.evaluation.table import print_figures
 from rl_core.manifest import digest_of, publishing, read_json, read_manifest, sampled_digest
 from rl_core.models.source import ModelFolder, find_model
 from rl_core.run_dir import evaluation_name
+from rl_core.training.launch import is_worker, num_processes, start_processes
 
 
 def evaluate_folder(options: argparse.Namespace) -> Path:
-    """Evaluate the model that the command line names, print the figures, and return the path of the results.
+    """Evaluate the model that the command line names, on every accelerator; print the figures; the path of the results.
 
     Raises:
         MistakeError: something that was asked for is not there, or cannot be.
@@ -41,9 +43,13 @@ def evaluate_folder(options: argparse.Namespace) -> Path:
     manifest = read_manifest(folder)
     digest = sampled_digest(folder) if manifest is None else str(manifest["digest"])
     result = Path(options.output) / digest / evaluation_name(name, evaluation.protocol.identity(prompt))
+    processes = num_processes(config)
+    if not is_worker(processes):
+        start_processes(options.arguments, f"evaluate-{name}", processes)
+        return result
     from rl_core.evaluation.runner import EvaluatedModel, Settings, Work, dataset_facts, evaluate
 
-    with tempfile.TemporaryDirectory() as temporary:
+    with one_voice(), tempfile.TemporaryDirectory() as temporary:
         problems = Path(temporary) / "benchmark"
         take_benchmark(evaluation.benchmark, evaluation.benchmark_folder, prompt, problems, key="", field=DATA)
         facts = dataset_facts(read_manifest(problems) or {})
@@ -52,8 +58,9 @@ def evaluate_folder(options: argparse.Namespace) -> Path:
             [Work(name, problems / PROBLEMS, facts, result)],
             Settings(config.policy, config.rollout, evaluation, prompt),
         )
-    print_figures(read_json(result))
-    print(f"results: {result}")
+        if is_first_rank():
+            print_figures(read_json(result))
+            print(f"results: {result}")
     return result
 
 

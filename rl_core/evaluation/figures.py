@@ -31,8 +31,8 @@ def figures(rollouts: Sequence[Rollout], num_samples: int) -> dict[str, Any]:
     Args:
         rollouts: in the order of their problems, `num_samples` side by side.
     """
-    by_problem = [rollouts[start : start + num_samples] for start in range(0, len(rollouts), num_samples)]
-    outcomes = [_outcome(samples) for samples in by_problem]
+    by_problem = grouped(rollouts, num_samples)
+    outcomes = [outcome_of(samples) for samples in by_problem]
     responses = response_metrics(rollouts)
     return {
         "num_problems": len(by_problem),
@@ -41,6 +41,11 @@ def figures(rollouts: Sequence[Rollout], num_samples: int) -> dict[str, Any]:
         "intervals": _response_intervals(by_problem),
         "problems": [_row(samples, outcome) for samples, outcome in zip(by_problem, outcomes, strict=True)],
     }
+
+
+def grouped(rollouts: Sequence[Rollout], num_samples: int) -> list[Sequence[Rollout]]:
+    """The samples of each problem."""
+    return [rollouts[start : start + num_samples] for start in range(0, len(rollouts), num_samples)]
 
 
 def solved(outcomes: Sequence[Outcome], num_samples: int) -> dict[str, Any]:
@@ -81,7 +86,8 @@ def _bounded(values: Sequence[float], highest: float) -> dict[str, float | None]
     return {name: None if value is None else value * highest for name, value in as_json(share).items()}
 
 
-def _outcome(samples: Sequence[Rollout]) -> Outcome:
+def outcome_of(samples: Sequence[Rollout]) -> Outcome:
+    """The answers and verdicts of a problem's samples, as far as they were scored."""
     scored = [sample for sample in samples if sample.score.reward is not None]
     answers = tuple(None if sample.score.extracted is None else canonical(sample.score.extracted) for sample in scored)
     return Outcome(answers, tuple(sample.score.reward == CORRECT for sample in scored))

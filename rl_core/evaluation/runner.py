@@ -6,6 +6,7 @@
 A model of a run is evaluated into that run; one that belongs to none, by `rl_core.evaluation.command`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,17 +26,20 @@ from rl_core.data.rows import comparable
 from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.evaluation.figures import figures
+from rl_core.evaluation.launch import is_first_rank
 from rl_core.evaluation.problems import PROBLEMS
 from rl_core.evaluation.prompts import prompt_facts, prompt_warning
+from rl_core.evaluation.samples import SampleStore, StoredSample, samples_of_others
+from rl_core.evaluation.sampling import sample_missing
+from rl_core.evaluation.verifiers import disagree, second_figures
 from rl_core.manifest import read_json, read_manifest, write_json
-from rl_core.progress import Progress
 from rl_core.rewards import Scorer
 from rl_core.rollout.choose import Choice, choose_engine
-from rl_core.rollout.collect import Collector, Limits, Rollout, tokenize_prompts
-from rl_core.rollout.engine import RolloutEngine, Sampling
+from rl_core.rollout.collect import Limits, scored, tokenize_prompts
+from rl_core.rollout.engine import RolloutEngine
 from rl_core.rollout.start import start_engine
 from rl_core.run_dir import RunDir, StageIndex, finished_part
-from rl_core.training.records import write_rollouts
+from rl_core.training.records import rollouts_table, write_table
 from rl_core.training.summary import update_summary
 from rl_core.types import Problem
 from rl_core.world import World
@@ -89,7 +93,7 @@ def evaluate_model(run: RunDir, index: StageIndex | None) -> None:
     model = EvaluatedModel(folder, name, manifest["digest"], config.data)
     works = [_work_of_run(run, benchmark, manifest["digest"]) for benchmark in config.evaluation.benchmarks]
     evaluate(model, works, Settings(config.policy, config.rollout, config.evaluation, config.data))
-    if index is not None:
+    if index is not None and is_first_rank():
         update_summary(run, index, evaluation=str(works[0].result.relative_to(run.root)))
 
 
@@ -154,11 +158,10 @@ def evaluate(model: EvaluatedModel, works: Sequence[Work], settings: Settings) -
         beside_learner=False,
         world=world,
     )
+    attempt = _Attempt(model, settings, asked, engine, tokenizer, Limits(limit, context), choice, world)
     with closing(engine):
         for work, problems in zip(todo, questions, strict=True):
-            rollouts = _sample(model, work, problems, engine, tokenizer, Limits(limit, context), settings, world)
-            if world.is_first:
-                _write(model, work, rollouts, settings, asked, choice)
+            attempt.evaluate(work, problems)
 
 
 def is_done(work: Work) -> bool:
@@ -179,52 +182,70 @@ def _questions(work: Work, asked: PromptConfig, tokenizer: PreTrainedTokenizerBa
     return questions
 
 
-def _sample(
-    model: EvaluatedModel,
-    work: Work,
-    problems: Sequence[Problem],
-    engine: RolloutEngine,
-    tokenizer: PreTrainedTokenizerBase,
-    limits: Limits,
-    settings: Settings,
-    world: World,
-) -> list[Rollout]:
-    """Every response that the protocol asks for, marked."""
-    protocol = settings.evaluation.protocol
-    collector = Collector(engine, tokenizer, Scorer([RewardConfig(name=protocol.verifier)]), world)
-    several = len(settings.evaluation.benchmarks) > 1
-    title = f"evaluate {model.name}{f' on {work.benchmark}' if several else ''}"
-    with Progress(title, len(problems) * protocol.num_samples, "response") as progress:
-        return collector.collect(
-            problems,
-            limits,
-            Sampling(protocol.temperature, protocol.top_p),
-            num_samples=protocol.num_samples,
-            seed=(protocol.seed, "evaluation"),
-            progress=progress,
-        ).rollouts
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What the evaluations of one model have in common, the sampler started."""
 
+    model: EvaluatedModel
+    settings: Settings
+    asked: PromptConfig
+    engine: RolloutEngine
+    tokenizer: PreTrainedTokenizerBase
+    limits: Limits
+    choice: Choice
+    world: World
 
-def _write(
-    model: EvaluatedModel,
-    work: Work,
-    rollouts: Sequence[Rollout],
-    settings: Settings,
-    asked: PromptConfig,
-    choice: Choice,
-) -> None:
-    protocol = settings.evaluation.protocol
-    work.result.parent.mkdir(parents=True, exist_ok=True)
-    write_rollouts(work.result.with_suffix(".parquet"), rollouts)
-    facts = {
-        "model_digest": model.digest,
-        "model": model.name,
-        "benchmark": work.benchmark,
-        "dataset_digest": dataset_digest(work.problems),
-        "dataset": work.source,
-        "protocol": protocol.identity(settings.prompt),
-        "protocol_name": protocol.base,
-        "prompt": prompt_facts(asked, model.trained),
-    }
-    engine = {"name": choice.engine, "version": choice.version}
-    write_json(work.result, {**facts, **figures(rollouts, protocol.num_samples), "engine": engine})
+    def evaluate(self, work: Work, problems: Sequence[Problem]) -> None:
+        """Sample what is missing of one benchmark; the first rank marks all of it and writes the results."""
+        evaluation, name = self.settings.evaluation, f"{self.choice.engine} {self.choice.version}"
+        digest, protocol = dataset_digest(work.problems), evaluation.protocol.identity(self.settings.prompt)
+        store = SampleStore(work.result.with_suffix(f".{digest}.samples"), sampler=name, rank=self.world.rank)
+        known = samples_of_others(work.result, work.benchmark, digest, protocol)
+        several = len(evaluation.benchmarks) > 1
+        title = f"evaluate {self.model.name}{f' on {work.benchmark}' if several else ''}"
+        samples = sample_missing(
+            problems, evaluation.protocol, self.limits, self.engine, store, known, self.world, title
+        )
+        if self.world.is_first:
+            wanted = [(problem, sample) for problem in problems for sample in range(evaluation.protocol.num_samples)]
+            ours = [samples[problem.index, sample] for problem, sample in wanted]
+            self._write(work, wanted, ours, digest)
+            store.remove()
+
+    def _write(
+        self, work: Work, wanted: Sequence[tuple[Problem, int]], samples: Sequence[StoredSample], digest: str
+    ) -> None:
+        protocol = self.settings.evaluation.protocol
+        completions = [sample.completion() for sample in samples]
+        first, second = (
+            None
+            if verifier is None
+            else scored(wanted, completions, self.tokenizer, Scorer([RewardConfig(name=verifier)]), self.limits)
+            for verifier in (protocol.verifier, protocol.second_verifier)
+        )
+        assert first is not None, "there is always a first verifier"
+        table = rollouts_table(first)
+        table["token_ids"] = [sample.token_ids for sample in samples]
+        table["sampler"] = [sample.sampler for sample in samples]
+        beside = {}
+        if second is not None:
+            assert protocol.second_verifier is not None, "it marked"
+            table["second_reward"] = [rollout.score.reward for rollout in second]
+            table["verifiers_disagree"] = [disagree(*pair) for pair in zip(first, second, strict=True)]
+            beside = {"second_verifier": second_figures(protocol.second_verifier, first, second, protocol.num_samples)}
+        work.result.parent.mkdir(parents=True, exist_ok=True)
+        write_table(work.result.with_suffix(".parquet"), table)
+        facts = {
+            "model_digest": self.model.digest,
+            "model": self.model.name,
+            "benchmark": work.benchmark,
+            "dataset_digest": digest,
+            "dataset": work.source,
+            "protocol": protocol.identity(self.settings.prompt),
+            "protocol_name": protocol.base,
+            "prompt": prompt_facts(self.asked, self.model.trained),
+        }
+        engine = {"name": self.choice.engine, "version": self.choice.version}
+        samplers = dict(Counter(sample.sampler for sample in samples))
+        found = figures(first, protocol.num_samples)
+        write_json(work.result, {**facts, **found, **beside, "engine": engine, "samplers": samplers})

@@ -101,7 +101,7 @@ def with_new_head(
     """
     config = AutoConfig.from_pretrained(folder, num_labels=1)
     config.classifier_dropout = 0.0
-    with _without_report():  # which would say of every run that the head is new
+    with without_report():  # which would say of every run that the head is new
         model, found = kind.from_pretrained(
             folder,
             config=config,
@@ -118,7 +118,7 @@ def with_new_head(
 
 
 @contextmanager
-def _without_report() -> Iterator[None]:
+def without_report() -> Iterator[None]:
     """Without what transformers tells of weights that a folder lacks."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

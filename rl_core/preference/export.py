@@ -31,6 +31,7 @@ from rl_core.models.adapter_settings import HEAD, HEAD_FILE
 from rl_core.models.load import DTYPES
 from rl_core.models.lora import write_adapter
 from rl_core.models.reward_source import SCORES
+from rl_core.models.token_values import without_report
 from rl_core.preference.checkpoint import MODEL
 from rl_core.run_dir import RunDir
 
@@ -151,7 +152,9 @@ def _verify(folder: Path, model: Path, dtype: torch.dtype, *, adapter: Path | No
     Raises:
         GuardStop: a score is not finite, or differs by more than the exported precision explains.
     """
-    classifier = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, num_labels=1).eval()
+    with without_report():  # of the head that the model below an adapter does not have
+        classifier = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, num_labels=1)
+    classifier.eval()
     if adapter is not None:
         classifier.base_model.load_adapter(str(adapter))
         classifier.score.load_state_dict({"weight": load_file(adapter / HEAD_FILE)[HEAD].float()})

@@ -197,12 +197,15 @@ class RewardTraining:
     def _summarise(self) -> None:
         """Measure the finished model on both files, and write what it is. A collective call."""
         held_out, train = self.scored(self.held_out), self.scored(self.train_pairs)
-        if not self.world.is_first:
-            return
+        if self.world.is_first:
+            write_json(self.files.summary, self._summary(held_out, train))
+        self.world.barrier()  # every rank reads it
+
+    def _summary(self, held_out: ScoredPairs, train: ScoredPairs) -> dict[str, Any]:
         scores = np.concatenate([held_out.chosen_scores, held_out.rejected_scores])
         manifest = read_manifest(self.run_dir.pairs)
         assert manifest is not None, "the training is started with its pairs alone"
-        summary = {
+        return {
             "status": "complete",
             "steps": self.steps,
             "epochs": self.config.epochs,
@@ -218,4 +221,3 @@ class RewardTraining:
             },
             "scores": {"mean": float(scores.mean()), "std": float(scores.std())},
         }
-        write_json(self.files.summary, summary)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from rl_core.config import DatasetConfig, RecipeConfig
+from rl_core.evaluation.benchmarks import BENCHMARKS
 from rl_core.report.facts import Evaluation, Model, RunFacts
 
 TASK = {"type": "text-generation", "name": "Text generation"}
@@ -63,6 +64,8 @@ def _result(evaluation: Evaluation, config: RecipeConfig) -> dict[str, Any]:
 
 def _dataset_type(evaluation: Evaluation, test: DatasetConfig) -> str:
     """The data set as the hub names it; the benchmark's own name where it is not from there."""
+    if evaluation.benchmark in BENCHMARKS:
+        return BENCHMARKS[evaluation.benchmark].repo_id
     return test.repo_id if evaluation.benchmark == "test" and test.repo_id else evaluation.benchmark
 
 

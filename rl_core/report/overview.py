@@ -77,9 +77,11 @@ def _policy(facts: RunFacts) -> str:
 def _trained_on(facts: RunFacts) -> str:
     rows = (facts.data or {}).get("rows", {})
     train, test = facts.config.data.train, facts.config.data.test
+    benchmark = facts.config.evaluation.benchmark
+    problems = facts.models[0].evaluation.num_problems if facts.models else rows.get(benchmark)
+    measured = _data(test) if benchmark == "test" else benchmark
     return (
-        f"{count(rows.get('train'))} problems of {_data(train)}; measured on {count(rows.get('test'))} problems of "
-        f"{_data(test)}"
+        f"{count(rows.get('train'))} problems of {_data(train)}; measured on {count(problems)} problems of {measured}"
     )
 
 

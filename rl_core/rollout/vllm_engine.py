@@ -94,13 +94,14 @@ class VllmEngine:
             lora_request=self._adapter,
             use_tqdm=False,
         )
-        place = {name: index for index, name in enumerate(names)}
+        # Outputs carry vLLM's number of a request, counted up as they are enqueued; names, a random part behind it.
+        first = int(names[0].partition("-")[0]) if names else 0
         completions: dict[int, Completion] = {}
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
             for output in engine.step():
                 if output.finished:
-                    index = place[output.request_id]
+                    index = int(output.request_id) - first
                     completions[index] = self._completion(output, start)
                     if finished:
                         finished(index, completions[index])

@@ -4,10 +4,12 @@ Under an agent already (torchrun, Slurm with torchrun's variables) the process i
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rl_core.config import RecipeConfig, dump_config
+from rl_core.config.standalone import StandaloneConfig
 from rl_core.environment import has_accelerator
 from rl_core.errors import (
     EXIT_GUARD,
@@ -62,7 +64,7 @@ def num_accelerators() -> int:
     return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 
-def num_processes(config: RecipeConfig) -> int:
+def num_processes(config: RecipeConfig | StandaloneConfig) -> int:
     """Processes on this machine, as configured or detected."""
     configured = config.training.num_processes
     return max(1, num_accelerators()) if configured == "auto" else configured
@@ -94,6 +96,23 @@ def start_workers(run: RunDir, command: Sequence[str], training: StageDir, proce
     Args:
         training: what the command makes; the resolved recipe is left there for the workers.
     """
+    resolved = training.config_file  # of this command, overrides included
+    resolved.parent.mkdir(parents=True, exist_ok=True)
+    write_text(resolved, dump_config(run.config))
+    name, *options = command
+    arguments = [name, "--config", str(resolved), "--run-dir", str(run.root), *options]
+    start_processes(arguments, f"{run.config.name}-{training.root.name}", processes)
+
+
+def start_processes(arguments: Sequence[str], name: str, processes: int) -> None:
+    """Run `python -m rl_core <arguments>` on so many processes of this machine, to their end.
+
+    Args:
+        name: of the work, for torchrun's agent.
+
+    Raises:
+        MistakeError, GuardStop, OutOfMemory, Interrupted: as the processes ended.
+    """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -107,24 +126,29 @@ def start_workers(run: RunDir, command: Sequence[str], training: StageDir, proce
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        run_id=f"{run.config.name}-{training.root.name}",
+        run_id=name,
         max_restarts=0,
     )
-    resolved = training.config_file  # of this command, overrides included
-    resolved.parent.mkdir(parents=True, exist_ok=True)
-    write_text(resolved, dump_config(run.config))
-    name, *options = command
-    arguments = ["-m", "rl_core", name, "--config", str(resolved), "--run-dir", str(run.root), *options]
     try:
-        elastic_launch(config, sys.executable)(*arguments)
+        elastic_launch(config, sys.executable)("-m", "rl_core", *arguments)
     except SignalException as stop:  # the workers have ended, their last step saved
         raise Interrupted(SIGNAL_EXIT + stop.sigval) from None
     except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
+        by_rank = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        codes = set(by_rank.values())
         if EXIT_MISTAKE in codes:
-            raise MistakeError("a training process refused its input: see its message above") from None
+            raise MistakeError("a process refused its input: see its message above") from None
         if EXIT_GUARD in codes:
-            raise GuardStop("a training process was stopped by a guard: see its message above") from None
+            raise GuardStop("a process was stopped by a guard: see its message above") from None
         if EXIT_OUT_OF_MEMORY in codes:
-            raise OutOfMemory("of a training process: see its message above") from None
-        raise
+            raise OutOfMemory("of a process: see its message above") from None
+        raise RuntimeError(f"lost {', '.join(_ended(by_rank))}") from None
+
+
+def _ended(codes: Mapping[int, int]) -> list[str]:
+    """How each rank ended by itself, from the exit codes, where a signal is negative; the agent ends the others."""
+    by_itself = {rank: code for rank, code in codes.items() if code != -signal.SIGTERM} or codes
+    return [
+        f"rank {rank} ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+        for rank, code in sorted(by_itself.items())
+    ]

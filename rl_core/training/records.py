@@ -56,7 +56,12 @@ def rollouts_table(rollouts: Sequence[Rollout]) -> pd.DataFrame:
 
 def write_rollouts(file: Path, rollouts: Sequence[Rollout]) -> None:
     """Write a table of responses."""
+    write_table(file, rollouts_table(rollouts))
+
+
+def write_table(file: Path, table: pd.DataFrame) -> None:
+    """Write parquet that is either wholly there or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(file.name + ".partial")
-    rollouts_table(rollouts).to_parquet(temporary, index=False)
+    table.to_parquet(temporary, index=False)
     temporary.replace(file)

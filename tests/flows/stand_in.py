@@ -16,8 +16,9 @@ from rl_core.config import load_config
 from rl_core.manifest import publishing, read_manifest, write_json
 from rl_core.plan import (
     DONE,
-    base_part,
-    evaluation_part,
+    benchmark_parts,
+    evaluation_parts,
+    evaluations_part,
     hf_part,
     newest_checkpoint,
     publish_part,
@@ -64,6 +65,8 @@ def main() -> int:
         publish(run)
     else:
         for part in reward_model_parts(run) if options.work == "warm-up" else []:
+            fill(run, part.path, part.key, part.name, None)
+        for part in benchmark_parts(run) if options.work == "download" else []:
             fill(run, part.path, part.key, part.name, None)
         folders = {
             "download": (run.sources, run.sources_key),
@@ -130,17 +133,15 @@ def publish(run: RunDir) -> None:
 
 
 def evaluate(run: RunDir, index: StageIndex | None) -> None:
-    part = evaluation_part(run, index)
-    if part.state == DONE:
+    if evaluations_part(run, index).state == DONE:
         return
     record(run, f"evaluate {index}")
-    model = base_part(run) if index is None else hf_part(run, index)
-    path = run.evaluation(model.digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
     value = 0.2 if index is None else 0.25 if index == SFT else 0.3 + 0.1 * index
     interval = {"value": value, "low": value - 0.05, "high": value + 0.05}
     numbers = {"response_tokens_mean": 20.0, "truncated_fraction": 0.1, "unscored_count": 0}
-    write_json(path, {"pass_at_1": interval, "pass_at_k": {"8": interval}, **numbers})
+    for part in evaluation_parts(run, index):
+        part.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(part.path, {"pass_at_1": interval, "pass_at_k": {"8": interval}, **numbers})
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx
 
+from rl_core.process_guard import PARENT_VARIABLE, guarded
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300.0  # for what takes seconds on an idle machine
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.5  # a server that is asked more often has less time for runs
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -24,16 +26,20 @@ class TeamServer:
 
     def __init__(self, api: str, environment: dict[str, str]) -> None:
         self.api, self.environment = api, environment
-        self._client = httpx.Client(base_url=api, timeout=60, trust_env=False)
+        self._client = httpx.Client(base_url=api, timeout=PATIENCE_SECONDS, trust_env=False)
 
     def get(self, path: str) -> Any:
         """What is read at a path of its API."""
         return self._client.get(path).raise_for_status().json()
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: dict[str, Any] | list[Any] | None = None) -> Any:
         """What it answers to a body."""
         answer = self._client.post(path, json=body or {}).raise_for_status()
         return answer.json() if answer.content else None
+
+    def delete(self, path: str) -> None:
+        """Remove what is at a path."""
+        self._client.delete(path).raise_for_status()
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Change what is at a path."""
@@ -49,10 +55,11 @@ class TeamServer:
     @contextmanager
     def worker(self, pool: str, log: Path, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker of a pool, for as long as the block lasts."""
+        own = {PARENT_VARIABLE: str(os.getpid()), "PREFECT_WORKER_QUERY_SECONDS": "3"}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", log.stem],
-                env={**self.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment},
+                guarded([sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--name", log.stem]),
+                env={**self.environment, **own, **environment},
                 cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -117,7 +124,12 @@ def team_server(folder: Path, **settings: str) -> Iterator[TeamServer]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            guarded(command),
+            env={**environment, PARENT_VARIABLE: str(os.getpid())},
+            cwd=REPOSITORY,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         server = TeamServer(environment["PREFECT_API_URL"], environment)

@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.provision import make_limit, make_pool
 from flows.work_pools import DEVICES_LIMIT, KINDS
-from rl_core.config import check_config, load_config
+from rl_core.config import check_config, load_config, load_reevaluation
 from rl_core.config.form import form_values
 from tests.flows.team_server import REPOSITORY, TeamServer
 
@@ -58,6 +58,18 @@ def test_the_command_makes_pool_queues_limit_and_deployments(deployed: TeamServe
         deployment = deployed.deployment(f"deepscaler-recipe/{name}")
         assert check_config(deployment["parameters"]["config"], origin=name) == config
         assert (deployment["work_pool_name"], deployment["work_queue_name"]) == (POOL, "recipes")
+
+
+def test_the_re_evaluation_is_scheduled_and_never_twice_at_a_time(deployed: TeamServer) -> None:
+    deployment = deployed.deployment("reevaluate/nightly")
+    (schedule,) = deployment["schedules"]
+    assert (schedule["active"], schedule["schedule"]["cron"]) == (True, "0 3 * * *")
+    assert schedule["schedule"]["timezone"] == "Etc/UTC"
+    assert deployment["work_queue_name"] == "evaluations"
+    assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert deployment["parameters"] == {"config": load_reevaluation().model_dump(mode="json")}
+    planned = deployed.post("/flow_runs/count", {"deployments": {"id": {"any_": [deployment["id"]]}}})
+    assert planned > 0
 
 
 def test_the_form_has_descriptions_and_choices(deployed: TeamServer) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import Browser
-from tests.flows.team_server import REPOSITORY, TeamServer, wait_until
+from tests.flows.team_server import ENDED, REPOSITORY, TeamServer, wait_until
 
 PICTURES = REPOSITORY / "build" / "screenshots"
 POOL = "deepscaler-process"
@@ -39,6 +39,7 @@ SETTING = """
     return found[number];
 }
 """
+STAGES = f"({SETTING})(['Stages'], 0).querySelectorAll('.schema-form-property-array-item').length"
 
 
 @pytest.fixture
@@ -74,6 +75,14 @@ def choose(browser: Browser, kind: str, *path: str) -> None:
     )
 
 
+def remove_last(browser: Browser, *path: str) -> None:
+    """Remove the last item of a list."""
+    items = "[...setting.querySelectorAll('.schema-form-property-array-item')]"
+    own = "filter(element => element.closest('.schema-form-property') === setting)"
+    button = f"[...{items}.{own}.at(-1).querySelectorAll('button')].{own}[0]"
+    browser.press(f"(setting => {button})(({SETTING})({json.dumps(path)}, 0))")
+
+
 def test_a_run_is_started_from_the_form_watched_and_read(
     deployed: TeamServer, browser: Browser, worker: Path, tmp_path: Path
 ) -> None:
@@ -89,8 +98,11 @@ def test_a_run_is_started_from_the_form_watched_and_read(
     browser.wait_for("names the run, and its folder under runs/")
     for path, value in TINY.items():
         fill(browser, value, *path)
-    for stage in range(3):
-        fill(browser, "2", "Stages", "Steps", number=stage)
+    for stages in (3, 2):
+        wait_until(lambda count=stages: browser.run(STAGES) == count, f"{stages} stages")
+        remove_last(browser, "Stages")
+    wait_until(lambda: browser.run(STAGES) == 1, "one stage")
+    fill(browser, "2", "Stages", "Steps")
     choose(browser, "path", "run_dir")
     fill(browser, str(tmp_path / "run"), "run_dir")
     browser.picture(PICTURES / "2-form.png")
@@ -101,16 +113,17 @@ def test_a_run_is_started_from_the_form_watched_and_read(
     run = deployed.post("/flow_runs/filter", named)[0]
     changed = run["parameters"]["config"]
     assert (changed["name"], changed["embedded"]["train_problems"]) == ("from-the-form", 96)
-    assert [stage["rollout"] for stage in changed["stages"]] == [None] * 3
+    assert [(stage["name"], stage["steps"], stage["rollout"]) for stage in changed["stages"]] == [("8k", 2, None)]
 
     browser.open(f"{interface}/runs/flow-run/{run['id']}")
     wait_until(lambda: "train 8k" in str(deployed.logs(run["id"])), "training", browser.text)
     browser.wait_for("Running")
     browser.picture(PICTURES / "3-under-way.png")
-    deployed.wait_for(run["id"], "COMPLETED", "FAILED", "CRASHED", seen=worker.read_text)
+    ended = deployed.wait_for(run["id"], *ENDED, seen=worker.read_text)
+    assert ended["state_type"] == "COMPLETED", worker.read_text()
     browser.open(f"{interface}/runs/flow-run/{run['id']}")
     browser.wait_for("Completed")
-    browser.wait_for("evaluate 24k")
+    browser.wait_for("evaluate 8k")
     browser.picture(PICTURES / "4-timeline.png")
     browser.click("Artifacts", "[role=tab], button, a")
     browser.wait_for("from-the-form-report")
@@ -120,7 +133,7 @@ def test_a_run_is_started_from_the_form_watched_and_read(
     parts = ("plan", "results", "responses", "report", "training-curve", "evaluation-curve", "train-8k-progress")
     assert {f"from-the-form-{part}" for part in parts} <= set(artifacts)
     for number, (part, text) in enumerate(
-        (("plan", "train 24k"), ("results", "pass@1"), ("responses", "Expected"), ("report", "from-the-form")), start=6
+        (("plan", "convert 8k"), ("results", "pass@1"), ("responses", "Expected"), ("report", "from-the-form")), start=6
     ):
         browser.open(f"{interface}/artifacts/artifact/{artifacts[f'from-the-form-{part}']['id']}")
         browser.wait_for(text)

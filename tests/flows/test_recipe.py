@@ -74,6 +74,24 @@ def test_every_part_is_made_in_the_order_of_the_recipe_and_none_twice(
     assert calls() == ["report"]
 
 
+def test_a_benchmark_that_is_added_later_is_fetched_and_every_model_evaluated_and_nothing_else(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    def asked(*benchmarks: str) -> RecipeConfig:
+        values = recipe.model_dump(mode="json")
+        values["evaluation"] |= {"further_benchmarks": list(benchmarks)}
+        return check_config(values, origin="this test")
+
+    run_flow(asked("aime24"), run_dir)
+    assert sorted(calls()) == sorted(["benchmark aime24", *EVERYTHING])
+    run_flow(asked("aime24", "amc"), run_dir)
+    assert calls() == ["benchmark amc", "evaluate None", "evaluate 0", "report"]
+    rows = results_table(RunDir(run_dir, asked("aime24", "amc")))
+    assert [{name for name in row if name.startswith("pass@1 ")} for row in rows] == [
+        {"pass@1 aime24", "pass@1 amc"}
+    ] * 2
+
+
 def test_a_model_is_published_after_the_report_once_and_its_page_is_an_artifact(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
 ) -> None:

@@ -62,6 +62,12 @@ def test_a_failure_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch,
         (("train", "--stage", "-1"), "error: --stage -1: the recipe has 3 stages, counted from 0\n"),
         (("prepare", "seed"), "error: override 'seed': expected key.path=value, for example stages.0.steps=100\n"),
         (("prepare", "--config", "absent.yaml"), "error: --config absent.yaml: no such file\n"),
+        (("evaluate", "--stage", "sft"), "error: --stage sft: the recipe has no section `sft`\n"),
+        (
+            ("train", "--stage", "sft", "sft={data: {source: embedded}, max_tokens: 160}"),
+            "error: --stage sft: its training is a command of its own: `python -m rl_core sft`\n",
+        ),
+        (("sft",), "error: sft: the recipe has no such section\n"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_before_anything_is_made(

@@ -18,9 +18,13 @@ if "RANK" in os.environ or not {ranks}:
     import torch
     from rl_core.training import launch
     def out(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if os.environ.get("RANK") == "1":
+            import time
+            time.sleep(600)  # it waits for the other, as in a collective
+        {does}
     launch.train_stage = out
 """
+OUT = 'raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")'
 LAUNCH = """
 from pathlib import Path
 from rl_core.config import load_config
@@ -30,8 +34,8 @@ from rl_core.training.launch import start_workers
 run = RunDir(Path("run").resolve(), load_config())
 try:
     start_workers(run, ["train", "--stage", "0"], run.stage(0), 2)
-except OutOfMemory as error:
-    print("OutOfMemory:", error)
+except (OutOfMemory, RuntimeError) as error:
+    print(f"{type(error).__name__}: {error}")
 """
 
 
@@ -50,9 +54,9 @@ def test_it_is_recognised_wherever_in_the_chain_of_causes() -> None:
     assert not is_out_of_memory(ValueError("a file about being out of memory"))
 
 
-def environment(folder: Path, *, ranks: bool) -> dict[str, str]:
-    """In which the training of a stage, or its ranks alone, run out of memory."""
-    (folder / "sitecustomize.py").write_text(RAISES.format(ranks=ranks))
+def environment(folder: Path, *, ranks: bool, does: str = OUT) -> dict[str, str]:
+    """In which the training of a stage, or its ranks alone, run out of memory, or what is said."""
+    (folder / "sitecustomize.py").write_text(RAISES.format(ranks=ranks, does=does))
     return {**os.environ, "PYTHONPATH": f"{folder}:{REPOSITORY}"}
 
 
@@ -71,3 +75,11 @@ def test_of_several_ranks_one_that_runs_out_is_enough(tmp_path: Path) -> None:
         env=environment(tmp_path, ranks=True), cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "OutOfMemory: of a training process: see its message above", done.stderr
+
+
+def test_a_rank_that_is_lost_takes_the_others_along_and_is_named(tmp_path: Path) -> None:
+    lost = environment(tmp_path, ranks=True, does="os.kill(os.getpid(), 9)")
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH], env=lost, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "RuntimeError: lost rank 0 (SIGKILL)", done.stderr

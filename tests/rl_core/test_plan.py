@@ -4,7 +4,18 @@ import pytest
 
 from rl_core.config import load_config
 from rl_core.manifest import publishing, write_json
-from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, UNDER_WAY, all_parts, data_part, evaluation_part, training_part
+from rl_core.plan import (
+    DONE,
+    OTHER_RECIPE,
+    TO_DO,
+    UNDER_WAY,
+    all_parts,
+    data_part,
+    evaluation_part,
+    evaluation_parts,
+    evaluations_part,
+    training_part,
+)
 from rl_core.run_dir import RunDir
 
 
@@ -70,3 +81,38 @@ def test_an_evaluation_belongs_to_the_content_of_its_model(run: RunDir) -> None:
     with publishing(run.base, key=run.base_key()) as partial:
         (partial / "file").write_text("another model")
     assert evaluation_part(run, None).state == TO_DO
+
+
+def with_benchmarks(run: RunDir, *benchmarks: str) -> RunDir:
+    return RunDir(run.root, load_config(overrides=[f"evaluation.further_benchmarks=[{', '.join(benchmarks)}]"]))
+
+
+def test_every_benchmark_is_a_part_and_so_is_each_models_evaluation_on_it(run: RunDir) -> None:
+    names = [part.name for part in all_parts(with_benchmarks(run, "aime24", "own/sums.jsonl"))]
+    assert names[:7] == [
+        "download", "benchmark aime24", "benchmark sums", "data", "base model", "evaluate base",
+        "evaluate base on aime24",
+    ]  # fmt: skip
+    assert "evaluate 24k on sums" in names
+
+
+def test_the_evaluations_of_a_model_are_done_when_each_of_them_is(run: RunDir) -> None:
+    run = with_benchmarks(run, "aime24")
+    make(run.base, run.base_key())
+    first, second = evaluation_parts(run, None)
+    assert first.key != second.key
+    for part in (first, second):
+        assert evaluations_part(run, None).state == TO_DO
+        part.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(part.path, {"pass_at_1": {"value": 0.5}})
+    assert evaluations_part(run, None).state == DONE
+    assert evaluations_part(with_benchmarks(run, "aime24", "amc"), None).state == TO_DO
+
+
+def test_a_benchmark_that_is_added_or_taken_away_changes_no_part_but_its_own(run: RunDir) -> None:
+    before, after = ({part.name: part.key for part in all_parts(with_benchmarks(run, *names))} for names in (
+        ("aime24",), ("aime24", "amc"),
+    ))  # fmt: skip
+    assert {name: key for name, key in after.items() if name in before and name != "report"} == {
+        name: key for name, key in before.items() if name != "report"
+    }

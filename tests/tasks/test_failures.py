@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rl_core.errors import GuardStop, Interrupted, MistakeError
-from tasks.failures import StageFailed, failure
+from tasks.failures import StageFailed, StageOutOfMemory, failure
 
 LOG = Path("run/logs/train-8k.log")
 
@@ -42,3 +42,9 @@ def test_anything_else_has_failed_with_its_last_lines() -> None:
 
 def test_being_killed_is_named() -> None:
     assert str(failure("train 8k", -9, [], LOG)).startswith("train 8k was killed by SIGKILL (out of memory?)")
+
+
+def test_out_of_memory_is_told_apart_since_less_at_a_time_may_fit() -> None:
+    error = failure("train 8k", 4, ["out of memory: CUDA out of memory"], LOG)
+    assert isinstance(error, StageOutOfMemory)
+    assert str(error).startswith("train 8k ended with code 4 (out of memory); its last lines")

@@ -63,45 +63,45 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
     [
         (
             {"stages": [stage(), stage()]},
-            "the recipe: stages: two stages share a name: a, a",
+            "the settings: stages: two stages share a name: a, a",
         ),
         (
             {"embedded": None},
-            "the recipe: policy or data is `embedded`: the section `embedded` is needed ({} takes the defaults)",
+            "the settings: policy or data is `embedded`: the section `embedded` is needed ({} takes the defaults)",
         ),
         (
             {
                 "policy": {"model_name": "some/model"},
                 "data": {name: {"source": "path", "path": "x.json"} for name in ("train", "test")},
             },
-            "the recipe: `embedded` is given, but neither policy nor data uses it: remove it",
+            "the settings: `embedded` is given, but neither policy nor data uses it: remove it",
         ),
         (
             {"stages": [stage(), stage(name="b", max_response_tokens=249)]},
-            "the recipe: stages.1: 257 tokens of prompt and response, but the model's context is 256 "
+            "the settings: stages.1: 257 tokens of prompt and response, but the model's context is 256 "
             "(embedded.context_tokens)",
         ),
         (
             {"sft": {"data": {"source": "embedded"}, "max_tokens": 64}, "stages": [stage(name="sft")]},
-            "the recipe: stages: one is named sft, as the part that `sft` adds is: give it another name",
+            "the settings: stages: one is named sft, as the part that `sft` adds is: give it another name",
         ),
         (
             {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}]},
-            "the recipe: rewards: reward_model has kwargs.model: trained: the section `reward_model` is needed ({} "
+            "the settings: rewards: reward_model has kwargs.model: trained: the section `reward_model` is needed ({} "
             "takes the defaults)",
         ),
         (
             {"pairs": {}, "reward_model": {}},
-            "the recipe: `reward_model` is given, but no reward uses it: add {name: reward_model, kwargs: {model: "
+            "the settings: `reward_model` is given, but no reward uses it: add {name: reward_model, kwargs: {model: "
             "trained}} to `rewards`, or remove it",
         ),
         (
             {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}], "reward_model": {}},
-            "the recipe: `reward_model` learns from pairs: the section `pairs` is needed ({} takes the defaults)",
+            "the settings: `reward_model` learns from pairs: the section `pairs` is needed ({} takes the defaults)",
         ),
         (
             {"pairs": {}},
-            "the recipe: `pairs` is given, but nothing learns from it: add `reward_model`, or remove it",
+            "the settings: `pairs` is given, but nothing learns from it: add `reward_model`, or remove it",
         ),
         (
             {"rewards": [{"name": "reward_model", "kwargs": {"model": "trained", "revision": "main"}}]},

@@ -129,7 +129,7 @@ def test_stages_that_go_on_with_an_adapter_load_the_model_below_it(tmp_path: Pat
     run = RunDir(tmp_path, check(stages=stages, critic={}))
     assert [run.model_below(index) for index in (0, 1)] == [run.base, run.stage(0).hf]
     assert run.first_adapter(1) is None
-    sft = {"data": {"source": "embedded"}, "lora": LORA, "max_tokens": 64}
+    sft = {"data": {"source": "embedded"}, "lora": LORA, "max_tokens": 96}
     run = RunDir(tmp_path, check(lora={**LORA, "start": "adapter"}, sft=sft))
     assert (run.model_below(0), run.first_policy(0)) == (run.base, run.stage("sft").hf)
     assert run.first_adapter(0) == run.stage("sft").hf / "adapter"
@@ -148,6 +148,6 @@ def test_stages_that_go_on_with_an_adapter_load_the_model_below_it(tmp_path: Pat
     ],
 )
 def test_an_adapter_of_sft_is_gone_on_with_or_refused(sections: dict[str, Any], told: str) -> None:
-    sft = {"data": {"source": "embedded"}, "lora": sections.pop("sft"), "max_tokens": 64}
+    sft = {"data": {"source": "embedded"}, "lora": sections.pop("sft")}
     with pytest.raises(MistakeError, match=told):
         check(sft=sft, **sections)

@@ -1,10 +1,15 @@
-"""The stages `pairs` and `reward-model` as commands: what they leave, killed and run again, on one rank and two."""
+"""The stages `pairs` and `reward-model`: what they leave, killed and run again, on one rank and two.
+
+What is killed, and what has two ranks, runs as a command of its own; the rest in this process, which is faster.
+"""
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +21,18 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rl_core.config import load_config
 from rl_core.data.prepare import prepare_data
-from rl_core.errors import GuardStop
+from rl_core.errors import GuardStop, MistakeError
 from rl_core.manifest import read_json, read_manifest
 from rl_core.models.base import CACHE_VARIABLE, make_base_model
 from rl_core.models.reward_model import RewardModel
 from rl_core.models.reward_source import local_rewards
 from rl_core.preference import export
+from rl_core.preference.launch import train_reward_model
+from rl_core.preference.pairs import make_pairs
 from rl_core.preference.table import read_pairs
 from rl_core.rewards import Scorer
 from rl_core.run_dir import RunDir
+from rl_core.world import World
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 REWARDS = json.dumps(
@@ -60,10 +68,15 @@ def command(run: RunDir, stage: str, *overrides: str, **environment: str) -> sub
     )  # fmt: skip
 
 
-def finish(run: RunDir, stage: str, *overrides: str) -> str:
-    done = command(run, stage, *overrides)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+@pytest.fixture(autouse=True, scope="module")
+def _one_process_for_all(world: World) -> Iterator[None]:
+    """Trainings in this process leave its process group and its signals to it."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(World, "leave", lambda _: None)
+        yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def run_in(folder: Path, *overrides: str) -> RunDir:
@@ -89,18 +102,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 @pytest.fixture(scope="module")
 def paired(prepared: RunDir, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     run = copy_of(prepared, tmp_path_factory.mktemp("paired") / "run")
-    assert "pairs: train: 28 pairs of 28 problems" in finish(run, "pairs")
+    make_pairs(run)
     return run
 
 
 @pytest.fixture(scope="module")
 def trained(paired: RunDir, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     run = copy_of(paired, tmp_path_factory.mktemp("trained") / "run")
-    finish(run, "reward-model")
+    train_reward_model(run)
     return run
 
 
-def test_pairs_are_of_the_problems_set_aside_for_them_and_no_problem_is_on_both_sides(paired: RunDir) -> None:
+def test_pairs_are_of_the_problems_set_aside_for_them_and_no_problem_is_on_both_sides(
+    paired: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
     splits = {name: read_pairs(paired.pairs / f"{name}.parquet") for name in ("train", "held_out")}
     problems = {name: {row.index for row in rows} for name, rows in splits.items()}
     assert not problems["train"] & problems["held_out"]
@@ -118,20 +133,22 @@ def test_pairs_are_of_the_problems_set_aside_for_them_and_no_problem_is_on_both_
         assert (row.index, row.rejected[0]["content"]) in rejected
         assert row.prompt[-1]["content"].startswith("Compute ")
     assert not paired.pairs_samples.exists()
-    assert "already there" in finish(paired, "pairs")
+    make_pairs(paired)
+    assert capsys.readouterr().out == "pairs: already there\n"
 
 
 def test_sampling_that_is_killed_goes_on_and_ends_with_the_same_pairs(
-    prepared: RunDir, paired: RunDir, tmp_path: Path
+    prepared: RunDir, paired: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = copy_of(prepared, tmp_path / "run")
     assert command(run, "pairs", KILLED_FILE="3").returncode == -9
-    assert len(list(run.pairs_samples.glob("*.parquet"))) == 3
     kept = {file: file.stat().st_mtime_ns for file in run.pairs_samples.glob("*.parquet")}
-    refused = command(run, "pairs", "pairs.temperature=0.5")
-    assert (refused.returncode, "was sampled with other settings" in refused.stderr) == (2, True)
+    assert len(kept) == 3
+    with pytest.raises(MistakeError, match="was sampled with other settings"):
+        make_pairs(run_in(run.root, "pairs.temperature=0.5"))
     assert {file: file.stat().st_mtime_ns for file in run.pairs_samples.glob("*.parquet")} == kept
-    assert "pairs: problem 28/28" in finish(run, "pairs")
+    make_pairs(run)
+    assert "pairs: problem 28/28" in capsys.readouterr().out  # of 40, without the 12 that were there
     for name in ("train.parquet", "held_out.parquet", "samples.parquet"):
         assert (run.pairs / name).read_bytes() == (paired.pairs / name).read_bytes()
 
@@ -145,26 +162,29 @@ def without_times(run: RunDir) -> list[dict[str, Any]]:
 
 
 def test_a_training_that_is_killed_ends_where_an_undisturbed_one_does_bit_for_bit(
-    paired: RunDir, trained: RunDir, tmp_path: Path
+    paired: RunDir, trained: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = copy_of(paired, tmp_path / "run")
     assert command(run, "reward-model", KILLED_STEP="4").returncode == -9
     assert [path.name for path in run.reward_model_training.checkpoints.iterdir() if path.suffix == ""] == [
         "step_000002"
     ]
-    assert "reward model: continues after step 2" in finish(run, "reward-model")
+    train_reward_model(run)
+    assert "reward model: continues after step 2" in capsys.readouterr().out
     assert without_times(run) == without_times(trained)
     assert [line["step"] for line in lines(run)] == list(range(STEPS + 1))
     assert run.reward_model_training.summary.read_text() == trained.reward_model_training.summary.read_text()
     for name in ("model.safetensors", "adapter/adapter_model.safetensors", "adapter/score.safetensors", "scores.json"):
         assert (run.reward_model / name).read_bytes() == (trained.reward_model / name).read_bytes()
-    assert "already there" in finish(run, "reward-model")
+    train_reward_model(run)
+    assert capsys.readouterr().out == "reward model: already there\n"
 
 
 def test_two_ranks_under_zero_3_train_as_one_does(paired: RunDir, trained: RunDir, tmp_path: Path) -> None:
     overrides = ("training.num_processes=2", "training.zero_stage=3", "training.micro_batch_tokens=128")
     run = copy_of(paired, tmp_path / "run")
-    finish(run, "reward-model", *overrides)
+    done = command(run, "reward-model", *overrides)
+    assert done.returncode == 0, done.stderr[-3000:]
     compared = ("loss_reward_model", "grad_norm", "pair_accuracy", "validation_pair_loss", "learning_rate")
     for line, expected in zip(lines(run), lines(trained), strict=True):
         for name in compared:
@@ -241,22 +261,23 @@ def test_the_reward_is_the_score_of_prompt_and_response_in_standard_deviations_a
 
 
 def test_a_model_that_knows_no_better_than_chance_stops_the_run_unless_told_otherwise(
-    paired: RunDir, tmp_path: Path
+    paired: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = "reward_model.optimizer.learning_rate=1e-12"
+    still = "reward_model.optimizer.learning_rate=1e-60"  # less than a float32 can move by: every score stays 0
     run = copy_of(paired, tmp_path / "run", still)
-    stopped = command(run, "reward-model", still)
-    assert stopped.returncode == 3, stopped.stderr[-3000:]
-    assert "includes chance (0.5)" in stopped.stderr
-    assert "reward_model.require_above_chance=false" in stopped.stderr
+    for _ in range(2):  # again, it is judged and not trained
+        with pytest.raises(GuardStop, match=r"includes chance \(0\.5\).*reward_model\.require_above_chance=false"):
+            train_reward_model(run)
     assert not run.reward_model.exists()
-    again = finish(run, "reward-model", still, "reward_model.require_above_chance=false")
-    assert "step" not in again  # it is judged and converted, and not trained again
+    capsys.readouterr()
+    train_reward_model(run_in(run.root, still, "reward_model.require_above_chance=false"))
+    assert "step" not in capsys.readouterr().out
     assert (run.reward_model / "model.safetensors").is_file()
 
 
 def test_what_cannot_be_trained_is_told_before_it_is_tried(prepared: RunDir, paired: RunDir, tmp_path: Path) -> None:
-    without = command(copy_of(prepared, tmp_path / "without"), "reward-model")
-    assert (without.returncode, "run `python -m rl_core pairs` first" in without.stderr) == (2, True)
-    many = command(copy_of(paired, tmp_path / "many"), "reward-model", "reward_model.batch_pairs=100")
-    assert (many.returncode, "but there are 28 pairs to train on" in many.stderr) == (2, True)
+    with pytest.raises(MistakeError, match="run `python -m rl_core pairs` first"):
+        train_reward_model(copy_of(prepared, tmp_path / "without"))
+    many = "reward_model.batch_pairs=100"
+    with pytest.raises(MistakeError, match="but there are 28 pairs to train on"):
+        train_reward_model(copy_of(paired, tmp_path / "many", many))

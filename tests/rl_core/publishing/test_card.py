@@ -48,9 +48,9 @@ def test_the_hub_reads_the_results_of_every_benchmark(tmp_path: Path) -> None:
         ("HuggingFaceH4/aime_2024", "pass@1"): 81.25,
         ("HuggingFaceH4/aime_2024", "pass@4"): 82.25,
         ("HuggingFaceH4/aime_2024", "majority@4"): 82.25,
-        ("math500", "pass@1"): 81.25,
-        ("math500", "pass@4"): 82.25,
-        ("math500", "majority@4"): 82.25,
+        ("HuggingFaceH4/MATH-500", "pass@1"): 81.25,
+        ("HuggingFaceH4/MATH-500", "pass@4"): 82.25,
+        ("HuggingFaceH4/MATH-500", "majority@4"): 82.25,
     }
 
 

@@ -42,6 +42,11 @@ def test_a_request_of_the_same_seed_is_answered_the_same_way(report: dict[str, A
     assert all(len(answers) > 1 for answers in by_prompt.values()), "requests of other seeds should differ"
 
 
+def test_each_completion_is_told_at_its_place_as_it_ends(report: dict[str, Any]) -> None:
+    assert report["tied"]["as they ended"] == report["tied"]["again"]
+    assert {len(completion["logprobs"]) for completion in report["tied"]["again"]} == {0}  # as it was asked for
+
+
 def test_greedy_decoding_is_the_transformers_engines(report: dict[str, Any]) -> None:
     vllm, oracle = report["tied"]["greedy"]["said"], report["tied"]["oracle"]
     assert [completion["tokens"] for completion in vllm] == [completion["tokens"] for completion in oracle]

@@ -117,7 +117,9 @@ def generation(policy: PreTrainedModel, sampler: VllmEngine) -> dict[str, Any]:
     }.items():
         completions = sampler.generate(REQUESTS, sampling)
         report[name] = {"said": said(completions), "recomputed": recomputed(policy, completions, sampling)}
-    report["again"] = said(sampler.generate(REQUESTS, Sampling()))
+    ended: dict[int, Completion] = {}
+    report["again"] = said(sampler.generate(REQUESTS, Sampling(logprobs=False), finished=ended.__setitem__))
+    report["as they ended"] = said([ended[index] for index in range(len(REQUESTS))])
     oracle = TransformersEngine(policy, max_concurrent_sequences=64)
     report["oracle"] = said(oracle.generate(REQUESTS, Sampling(temperature=0.0)))
     return report

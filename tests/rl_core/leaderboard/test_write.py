@@ -1,0 +1,98 @@
+"""The files of a leaderboard, of runs whose right answers are known."""
+
+import shutil
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rl_core.config import ReevaluationConfig
+from rl_core.errors import MistakeError
+from rl_core.leaderboard.alarms import read_alarms
+from rl_core.leaderboard.files import BoardFiles
+from rl_core.leaderboard.models import write_note
+from rl_core.leaderboard.write import write_leaderboard
+from tests.rl_core.leaderboard.synthetic_runs import add_checkpoint, end_stage, evaluate, model, new_run
+
+DAYS = [datetime(2026, 11, day, 3, tzinfo=UTC) for day in (1, 2, 3)]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A run whose checkpoint on the way solves more than its base, and whose stage ends with less than that."""
+    run = new_run(tmp_path / "runs" / "one <b>")
+    evaluate(run, model(run, "base").results[0].name, [2] * 12, at=DAYS[0])
+    add_checkpoint(run, 0, 10)
+    write_note(model(run, "8k step 10"), "c0ffee")
+    evaluate(run, "c0ffee", [6] * 12, at=DAYS[1])
+    end_stage(run, 0)
+    evaluate(run, model(run, "8k").results[0].name, [3] * 12, at=DAYS[2])
+    return tmp_path / "runs"
+
+
+def test_one_row_for_each_evaluation_with_its_differences_and_its_verdict(runs: Path) -> None:
+    write_leaderboard(runs, ReevaluationConfig())
+    rows = pq.read_table(BoardFiles(runs).table).to_pylist()
+    assert [(row["model"], row["position"], row["pass_at_1"]) for row in rows] == [
+        ("base", 0, 0.25), ("8k step 10", 10, 0.75), ("8k", 30, 0.375),
+    ]  # fmt: skip
+    last = rows[2]
+    assert (last["to_control"], last["to_best_earlier"], last["best_earlier"]) == (0.125, -0.375, "8k step 10")
+    assert last["to_best_earlier_low"] < -0.375 < last["to_best_earlier_high"]
+    assert [row["regression"] for row in rows] == [None, False, True]
+    assert (last["worse_than"], last["num_judged"], last["false_alarm_rate"]) == ("8k step 10", 2, 0.05)
+    assert last["evaluated_at"] == DAYS[2]
+    assert (runs / last["file"]).is_file()
+
+
+def test_the_page_is_well_formed_and_holds_everything_it_shows(runs: Path) -> None:
+    page = write_leaderboard(runs, ReevaluationConfig())
+    tree = ET.fromstring(page.read_text(encoding="utf-8").replace("<!DOCTYPE html>", ""))
+    text = " ".join(tree.itertext())
+    assert "one <b>: 8k solves 0.375 of test, -37.5 points against 8k step 10" in " ".join(text.split())
+    links = [
+        element.get("src") or element.get("srcset") or "" for element in tree.iter() if element.tag in ("img", "source")
+    ]
+    assert len(links) == 4  # two pictures, each for light and dark pages
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+    assert [file.name for file in BoardFiles(runs).pictures()] == ["leaderboard-1-dates.png", "leaderboard-1-steps.png"]
+    assert "![pass@1 by training step](leaderboard-1-steps.png)" in BoardFiles(runs).markdown.read_text()
+
+
+def test_a_verdict_stays_when_the_page_is_written_again_and_an_alarm_that_was_told_stays_told(runs: Path) -> None:
+    from rl_core.leaderboard.alarms import mark_told
+
+    files = BoardFiles(runs)
+    write_leaderboard(runs, ReevaluationConfig())
+    before = pq.read_table(files.table)
+    (alarm,) = read_alarms(files.alarms)
+    assert (alarm.model, alarm.told, alarm.newest, alarm.difference) == ("8k", False, True, -0.375)
+    mark_told(files.alarms, [alarm])
+    stricter = ReevaluationConfig.model_validate({"alarm": {"max_false_alarm_rate": 1e-9}})
+    write_leaderboard(runs, stricter)
+    assert pq.read_table(files.table) == before
+    assert [each.told for each in read_alarms(files.alarms)] == [True]
+
+
+def test_a_run_that_is_gone_is_gone_from_the_board_and_its_pictures_with_it(runs: Path) -> None:
+    write_leaderboard(runs, ReevaluationConfig())
+    shutil.rmtree(runs / "one <b>")
+    page = write_leaderboard(runs, ReevaluationConfig())
+    assert "Nothing has been evaluated yet." in page.read_text()
+    assert BoardFiles(runs).pictures() == []
+    assert read_alarms(BoardFiles(runs).alarms) == []
+
+
+def test_results_that_cannot_be_read_are_named_and_the_rest_is_shown(runs: Path) -> None:
+    next((runs / "one <b>" / "evaluations" / "c0ffee").glob("test-*.json")).write_text('{"pass_at_1": {"value": 1}}')
+    page = write_leaderboard(runs, ReevaluationConfig())
+    assert "cannot be read (KeyError: &#x27;model_digest&#x27;)" in page.read_text()
+    assert pq.read_table(BoardFiles(runs).table).num_rows == 2
+
+
+def test_a_table_that_is_none_is_not_overwritten(runs: Path) -> None:
+    BoardFiles(runs).table.write_text("not parquet")
+    with pytest.raises(MistakeError, match="cannot be read as a leaderboard"):
+        write_leaderboard(runs, ReevaluationConfig())
