@@ -28,7 +28,7 @@ PROBE_PROBLEMS = VALIDATION_PROBLEMS = 64
 VALIDATION_SAMPLES, PROTOCOL_SAMPLES = 2, 16
 POLICY_RATE, ADAPTER_RATE, CRITIC_RATE = 1e-4, 1e-3, 1e-3  # at which models of this size learn within such few steps
 SFT_STEPS, SFT_ROWS, SFT_VALIDATION_ROWS = 16, 32, 64  # of the fine-tuning: it must leave stages something to learn
-PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 300, 4, 2
+PAIR_PROBLEMS, PAIR_SAMPLES, REWARD_MODEL_EPOCHS = 800, 4, 2
 PAIRS_HELD_OUT = 0.25  # share of those problems, so that the reward model's accuracy can be told from chance
 LORA_RANK = 64  # half of the model's width
 LAYERS = frozenset("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())  # of the embedded model
