@@ -208,6 +208,7 @@ def test_out_of_memory_a_stage_trains_with_half_the_micro_batch_until_it_fits_an
     said = "train only: out of memory with training.micro_batch_tokens=16384; again with 8192, which changes no result"
     assert said in capsys.readouterr().out
 
+    stand_in()
     shutil.rmtree(RunDir(run_dir, recipe).stage(0).checkpoints)
     run_flow(recipe, run_dir)
     assert calls()[0] == "train with training.micro_batch_tokens=8192"
