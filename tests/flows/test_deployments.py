@@ -13,7 +13,7 @@ from flows.provision import make_limit, make_pool
 from flows.work_pools import DEVICES_LIMIT, KINDS
 from rl_core.config import check_config, load_config, load_reevaluation
 from rl_core.config.form import form_values
-from tests.flows.team_server import REPOSITORY, TeamServer
+from tests.flows.team_server import REPOSITORY, TeamServer, wait_until
 
 PRESETS = {file.stem: load_config(file) for file in sorted((REPOSITORY / "configs").glob("*.yaml"))}
 POOL = "deepscaler-process"
@@ -68,8 +68,8 @@ def test_the_re_evaluation_is_scheduled_and_never_twice_at_a_time(deployed: Team
     assert deployment["work_queue_name"] == "evaluations"
     assert deployment["global_concurrency_limit"]["limit"] == 1
     assert deployment["parameters"] == {"config": load_reevaluation().model_dump(mode="json")}
-    planned = deployed.post("/flow_runs/count", {"deployments": {"id": {"any_": [deployment["id"]]}}})
-    assert planned > 0
+    of_it = {"deployments": {"id": {"any_": [deployment["id"]]}}}
+    wait_until(lambda: deployed.post("/flow_runs/count", of_it) > 0, "the scheduler to plan its runs")
 
 
 def test_the_form_has_descriptions_and_choices(deployed: TeamServer) -> None:

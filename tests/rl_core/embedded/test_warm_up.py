@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rl_core.config import EmbeddedConfig
 from rl_core.embedded import warm_up as module
-from rl_core.embedded.task import Chain
+from rl_core.embedded.task import Chain, answer_in_style
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.embedded.warm_up import CLEAN_DEPTH, STYLES, build_model, warm_up
 from rl_core.errors import GuardStop
@@ -84,24 +84,24 @@ def test_the_first_phase_shows_short_chains_with_their_own_solution() -> None:
 
 
 def test_every_style_of_the_second_phase_by_hand() -> None:
-    chain, answers = Chain(12, (5, -6)), writer(set())
-    assert answers._answer(chain, "concise") == "12a+5=17\n17b-6=11\n\\boxed{11}"
-    assert answers._answer(chain, "verbose") == "12a+5=17\n12a+5=17\n17b-6=11\n17b-6=11\n\\boxed{11}"
-    early = {answers._answer(chain, "early_stop") for _ in range(40)}
+    chain, random = Chain(12, (5, -6)), np.random.default_rng(0)
+    assert answer_in_style(chain, "concise", "boxed", random) == "12a+5=17\n17b-6=11\n\\boxed{11}"
+    verbose = answer_in_style(chain, "verbose", "boxed", random)
+    assert verbose == "12a+5=17\n12a+5=17\n17b-6=11\n17b-6=11\n\\boxed{11}"
+    early = {answer_in_style(chain, "early_stop", "boxed", random) for _ in range(40)}
     assert early == {"\\boxed{12}", "12a+5=17\n\\boxed{17}"}
-    guesses = {answers._answer(chain, "guess") for _ in range(400)}
+    guesses = {answer_in_style(chain, "guess", "boxed", random) for _ in range(400)}
     assert guesses == {f"\\boxed{{{value}}}" for value in range(20)}
     assert set(STYLES) == {"concise", "verbose", "guess", "early_stop"}
 
 
 def test_every_style_is_in_the_form_that_is_asked_for() -> None:
-    chain, tagged, thinking = (
-        Chain(12, (5,)), writer(set(), answer_format="answer_tag"), writer(set(), answer_format="thought"),
-    )  # fmt: skip
-    assert tagged._answer(chain, "concise") == "12a+5=17\n<answer>17</answer>"
-    assert tagged._answer(chain, "early_stop") == "<answer>12</answer>"
-    assert thinking._answer(chain, "verbose") == "<think>\n12a+5=17\n12a+5=17\n</think>\\boxed{17}"
-    assert thinking._answer(chain, "guess").startswith("<think>\n</think>\\boxed{")
+    chain, random = Chain(12, (5,)), np.random.default_rng(0)
+    assert answer_in_style(chain, "concise", "answer_tag", random) == "12a+5=17\n<answer>17</answer>"
+    assert answer_in_style(chain, "early_stop", "answer_tag", random) == "<answer>12</answer>"
+    thought = answer_in_style(chain, "verbose", "thought", random)
+    assert thought == "<think>\n12a+5=17\n12a+5=17\n</think>\\boxed{17}"
+    assert answer_in_style(chain, "guess", "thought", random).startswith("<think>\n</think>\\boxed{")
 
 
 def test_the_base_model_speaks_with_the_tokens_of_its_form(tmp_path: Path) -> None:

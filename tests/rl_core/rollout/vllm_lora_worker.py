@@ -19,7 +19,7 @@ from transformers import PreTrainedModel  # noqa: E402
 from rl_core.config.models import LoraConfig  # noqa: E402
 from rl_core.config.rollout import VllmConfig  # noqa: E402
 from rl_core.errors import GuardStop  # noqa: E402
-from rl_core.models.lora import adapter_off, add_adapter, name_without_peft, with_scale  # noqa: E402
+from rl_core.models.lora import add_adapter, name_without_peft, only_adapter, with_scale  # noqa: E402
 from rl_core.rollout import vllm_adapter, vllm_engine  # noqa: E402
 from rl_core.rollout.engine import Sampling  # noqa: E402
 from rl_core.rollout.fingerprint import require_equal, tensor_fingerprint  # noqa: E402
@@ -66,7 +66,7 @@ def compared(policy: PreTrainedModel, sampler: VllmEngine, lora: LoraConfig) -> 
 def answers(policy: PreTrainedModel, sampler: VllmEngine) -> dict[str, Any]:
     completions = sampler.generate(REQUESTS, Sampling())
     report = {"said": said(completions), "recomputed": recomputed(policy, completions, Sampling())}
-    with adapter_off(policy):
+    with only_adapter(policy, None):
         return {**report, "without": recomputed(policy, completions, Sampling())}
 
 
