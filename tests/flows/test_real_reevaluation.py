@@ -18,7 +18,7 @@ from rl_core.manifest import publishing, read_manifest
 from rl_core.opening import open_run
 from rl_core.run_dir import RunDir
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof  # minutes, with a worker and a server of its own
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = """
@@ -55,7 +55,6 @@ def test_checkpoints_are_converted_and_evaluated_once_whoever_asks(tmp_path: Pat
     assert [row["model"] for row in rows_of(tmp_path / "runs")] == ["base", "8k step 2", "8k"]
 
 
-@pytest.mark.proof
 def test_a_planted_regression_is_caught(tmp_path: Path, environment: dict[str, str]) -> None:
     real = without_stand_ins(environment, tmp_path)
     run = trained(tmp_path / "runs" / "one", tmp_path, real)

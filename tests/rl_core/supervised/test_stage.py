@@ -27,7 +27,7 @@ from rl_core.run_dir import RunDir
 from rl_core.supervised.launch import fine_tune
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-STEPS = 9
+STEPS = 12
 SFT = (
     "sft={data: {source: embedded, max_rows: 120}, lora: {rank: 4, alpha: 8}, max_tokens: 90, batch_sequences: 12, "
     f"validation_rows: 10, validation_every_steps: 4, max_steps: {STEPS}, optimizer: {{learning_rate: 0.01}}}}"
@@ -120,15 +120,19 @@ def test_it_trains_and_leaves_what_the_contract_says(undisturbed: RunDir) -> Non
     stage = undisturbed.stage("sft")
     told = lines(undisturbed)
     assert [line["step"] for line in told] == list(range(STEPS + 1))
-    assert [line["step"] for line in told if "validation_loss" in line] == [0, 4, 8, 9]
+    assert [line["step"] for line in told if "validation_loss" in line] == [0, 4, 8, 12]
     assert told[0]["validation_loss"] > told[-1]["validation_loss"]
     assert told[-1]["epoch"] == (STEPS - 1) * 12 // json.loads(stage.summary.read_text())["rows"]
     assert all(line["rows_set_aside"] > 0 for line in told[1:])
     names = {name for line in stage.metrics.read_text().splitlines() for name in json.loads(line)}
     assert names - set(METRICS) == set()
-    assert [path.name for path in sorted(stage.checkpoints.iterdir())] == ["step_000006", "step_000009"]
+    assert [path.name for path in sorted(stage.checkpoints.iterdir())] == ["step_000009", "step_000012"]
     summary = json.loads(stage.summary.read_text())
-    assert (summary["status"], summary["steps"], summary["checkpoint"]) == ("complete", 9, "checkpoints/step_000009")
+    assert (summary["status"], summary["steps"], summary["checkpoint"]) == (
+        "complete",
+        STEPS,
+        "checkpoints/step_000012",
+    )
     assert summary["rows"] + summary["rows_held_out"] + summary["rows_set_aside"] <= 120
     assert training_part(undisturbed, "sft").state == DONE
     before = stage.metrics.read_bytes()
@@ -141,11 +145,11 @@ def test_killed_and_then_asked_to_stop_it_ends_bit_for_bit_where_an_undisturbed_
     undisturbed: RunDir, prepared: RunDir, tmp_path: Path
 ) -> None:
     run = copy_of(prepared, tmp_path)
-    code, said = send_after_step(run, signal.SIGKILL, 4)
+    code, said = send_after_step(run, signal.SIGKILL, 7)
     assert code == -signal.SIGKILL, said
     part = training_part(run, "sft")
     assert (part.state, part.step) in ((UNDER_WAY, 3), (UNDER_WAY, 6))
-    code, said = send_after_step(run, signal.SIGTERM, 7)
+    code, said = send_after_step(run, signal.SIGTERM, 10)
     assert code == 143, said
     assert "continues after step" in said
     last = lines(run)[-1]["step"]
