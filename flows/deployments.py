@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from flows.ending import EXIT_FAILED
 from flows.server import API_VARIABLE, check_answers, interface_address
 from flows.settings import PROJECT, apply_prefect_settings
 from flows.work_pools import CREDENTIALS, KINDS, PoolKind
@@ -25,7 +26,6 @@ from rl_core.errors import EXIT_MISTAKE, MistakeError
 
 MODULE = "flows.deployments"
 PREFECT_FILE = PROJECT / "prefect.yaml"
-EXIT_FAILED = 1
 
 
 def presets() -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rl_core.config import load_config, load_reevaluation
-from rl_core.devices import devices_of
+from rl_core.devices import ON_DEVICES, devices_of
 from rl_core.environment import prepare_environment
 from rl_core.errors import (
     EXIT_GUARD,
@@ -232,8 +232,6 @@ STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     "report": (_report, "write report.md, report.html and the pictures"),
     "publish": (_publish, "upload the model and its card to a hub, where the recipe has `publish`"),
 }
-
-ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
 
 # What is made of a run, in the words of the plan; the time of these is recorded.
 PARTS = {

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
 
+from rl_core.devices import ON_DEVICES
+
 LIMIT_VARIABLE = "DEEPSCALER_DEVICES_LIMIT"  # names the limit; set by the work pools of this project
-STAGES_ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})
 PROMPT_SECONDS = 5.0  # a slot that is free is had within
 
 
@@ -19,7 +20,7 @@ PROMPT_SECONDS = 5.0  # a slot that is free is had within
 def device_slot(stage: str) -> Iterator[None]:
     """A slot for as long as the stage computes; none where it does not, or where no limit is named."""
     limit = os.environ.get(LIMIT_VARIABLE)
-    if not limit or stage not in STAGES_ON_DEVICES:
+    if not limit or stage not in ON_DEVICES:
         yield
         return
     from prefect.concurrency.sync import concurrency

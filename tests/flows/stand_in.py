@@ -114,11 +114,12 @@ def train(run: RunDir, index: StageIndex, step_seconds: float) -> None:
     with Progress(training_part(run, index).name, steps) as progress:
         for step in range(last[0] + 1 if last else 1, steps + 1):
             time.sleep(step_seconds)
+            stopped = bool(asked_to_stop)  # before the step is told: who waits for its line asks in the next one
             with publishing(stage.checkpoint(step), key=key) as partial:
                 (partial / "weights.txt").write_text(f"{index} {step}\n")
             record(run, f"train {index} step {step}")
             progress.update(step, reward=step / steps)
-            if asked_to_stop:
+            if stopped:
                 record(run, f"train {index} stopped")
                 sys.exit(143)
     write_json(stage.summary, {"status": "complete", "steps": steps})

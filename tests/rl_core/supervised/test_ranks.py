@@ -12,8 +12,7 @@ from rl_core.world import World
 from tests.rl_core.supervised.ranks_worker import UPDATES, ZERO_STAGES, losses_at_every_stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ROUNDING = 2e-5  # relative, of float32: ranks and stages add in another order
-LATER_ROUNDING = 2e-3  # of what follows updates by AdamW, which divides small gradients by their own size
+ROUNDING = 1e-4  # relative, of float32 over a few updates: ranks and stages add in another order
 
 
 @pytest.mark.slow
@@ -36,5 +35,4 @@ def test_however_many_ranks_and_at_every_zero_stage_the_losses_are_those_of_one(
         assert list(figures) == [str(stage) for stage in ZERO_STAGES]
         for stage, updates in figures.items():
             for number, (got, wanted) in enumerate(zip(updates, expected, strict=True)):
-                rounding = LATER_ROUNDING if number else ROUNDING
-                assert got == pytest.approx(wanted, rel=rounding), (stage, number)
+                assert got == pytest.approx(wanted, rel=ROUNDING), (stage, number)
