@@ -15,21 +15,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: a test proc
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-RENDEZVOUS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-@pytest.fixture(autouse=True)
-def no_rendezvous_is_left_behind() -> Iterator[None]:
-    """Libraries that some tests compare with set what torchrun would; processes of later tests would believe it."""
-    before = {name: os.environ.get(name) for name in RENDEZVOUS}
-    yield
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
 @pytest.fixture
 def shared_data() -> Path:
     """Real problems and answers, beside the repository on some machines; skips where they are absent."""

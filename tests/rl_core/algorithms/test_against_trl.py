@@ -5,11 +5,13 @@ log-probabilities on both sides of every bound; the loss is its own code. docs/a
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -36,7 +38,8 @@ NewTrainer = Callable[..., Trainer]
 @pytest.fixture(scope="module")
 def new_trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewTrainer]:
     """Makes a GRPOTrainer with other settings than this module's."""
-    with pytest.MonkeyPatch.context() as patch:
+    # Accelerate, below TRL, leaves in the environment what torchrun would set: later tests' processes would believe it.
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         # TRL would import vLLM where it finds it: many seconds, for nothing that is used here.
         patch.setattr(import_module("trl.import_utils"), "is_vllm_available", lambda *_, **__: False)
         from datasets import Dataset
