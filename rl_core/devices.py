@@ -17,9 +17,7 @@ from pathlib import Path
 
 from rl_core.environment import has_accelerator
 
-ON_DEVICES = frozenset(
-    {"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"}
-)  # stages that compute
+ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})  # stages that compute
 LOCKS_VARIABLE = "DEEPSCALER_DEVICE_LOCKS"  # the folder, where several containers share one machine's devices
 LOCKS = Path("/tmp/deepscaler-devices")
 POLL_SECONDS = 0.5

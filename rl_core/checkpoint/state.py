@@ -39,11 +39,11 @@ def restore_checkpoint(
     """
     state: dict[str, Any] = read_json(directory / "trainer" / "state.json")
     create_moments(learner, state["optimizer_steps"])
-    _restore(learner, directory / "policy" / "weights", directory / "trainer" / "optimizer")
+    restore_module(learner, directory / "policy" / "weights", directory / "trainer" / "optimizer")
     if critic is not None:
         if isinstance(critic, Critic):  # the other kind has its moments in the learner's optimizer
             create_moments(critic, state["critic_optimizer_steps"])
-        _restore(critic, directory / CRITIC_WEIGHTS, directory / "critic" / "optimizer")
+        restore_module(critic, directory / CRITIC_WEIGHTS, directory / "critic" / "optimizer")
     learner.world.barrier()
     return state
 
@@ -55,7 +55,12 @@ def restore_weights(directory: Path, module: TrainedModule) -> None:
         write_weight(module, parameters[name], value)
 
 
-def _restore(module: TrainedModule, weights: Path, optimizer: Path) -> None:
+def restore_module(module: TrainedModule, weights: Path, optimizer: Path) -> None:
+    """Put a module's weights and moments back, whose kinds of moments must be there. A collective call.
+
+    Args:
+        weights, optimizer: DCP folders, as a checkpoint has them.
+    """
     restore_weights(weights, module)
     parameters = dict(module.named_parameters())
     for name, value in read_tensors(optimizer):

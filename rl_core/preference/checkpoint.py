@@ -25,12 +25,12 @@ from torch.distributed.checkpoint.api import CheckpointException
 from rl_core.checkpoint.copies import HostCopies
 from rl_core.checkpoint.probe import write_probe
 from rl_core.checkpoint.saving import optimizer_steps, require_space, told_failure
-from rl_core.checkpoint.state import prune_checkpoints, restore_weights
-from rl_core.checkpoint.tensors import read_tensors, write_tensors
+from rl_core.checkpoint.state import prune_checkpoints, restore_module
+from rl_core.checkpoint.tensors import write_tensors
 from rl_core.config import RecipeConfig, dump_config
 from rl_core.manifest import publish, read_json, write_json, write_manifest, write_text
 from rl_core.preference.learner import RewardLearner
-from rl_core.training.partitions import create_moments, write_moment
+from rl_core.training.partitions import create_moments
 
 MODEL = "model"
 
@@ -111,10 +111,6 @@ def restore_checkpoint(directory: Path, learner: RewardLearner) -> dict[str, Any
     """
     state: dict[str, Any] = read_json(directory / "trainer" / "state.json")
     create_moments(learner, state["optimizer_steps"])
-    restore_weights(directory / MODEL / "weights", learner)
-    parameters = dict(learner.named_parameters())
-    for name, value in read_tensors(directory / "trainer" / "optimizer"):
-        moment, _, parameter = name.partition(".")
-        write_moment(learner, parameters[parameter], moment, value)
+    restore_module(learner, directory / MODEL / "weights", directory / "trainer" / "optimizer")
     learner.world.barrier()
     return state

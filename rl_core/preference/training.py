@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from rl_core.checkpoint.state import complete_checkpoints
 from rl_core.config import RewardModelConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_manifest, write_json
@@ -23,12 +22,11 @@ from rl_core.preference.examples import Examples, load_examples
 from rl_core.preference.learner import RewardLearner
 from rl_core.preference.measures import ScoredPairs, measures, over_problems, wins
 from rl_core.run_dir import RunDir
-from rl_core.supervised.loop import SupervisedLoop
+from rl_core.supervised.loop import SupervisedLoop, resume, whole_batches
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
 from rl_core.training.guard import NonfiniteGuard
 from rl_core.training.layout import choose_layout
-from rl_core.training.partitions import create_moments
 from rl_core.training.sampler import problems_at
 from rl_core.training.schedule import cosine_rate
 from rl_core.world import World, seed_everything
@@ -69,12 +67,13 @@ class RewardTraining:
         self.learner = RewardLearner(scores, run.config.training, config.optimizer, world)
         self.layout = choose_layout(run.config.training, scores.classifier)
         self.nonfinite = NonfiniteGuard(WORK, run.config.guard.max_nonfinite_updates)
-        # Whole batches only, so that no pair is seen once more than another is left out.
-        self.steps = max(1, config.epochs * len(self.train_pairs.pairs) // config.batch_pairs)
+        self.steps = whole_batches(len(self.train_pairs.pairs), config.batch_pairs, config.epochs)
 
     def run(self) -> None:
         """From the last checkpoint, or from the beginning, to the last step and what is said of it."""
-        last_step, last_line = self._resume()
+        last_step, last_line = resume(
+            WORK, self.files.checkpoints, self.key, self.learner, self.nonfinite, restore_checkpoint
+        )
         if self.world.is_first:
             print(f"{WORK}: {self._data()}; updates in {self.layout}", flush=True)
         loop = SupervisedLoop(
@@ -170,18 +169,6 @@ class RewardTraining:
             "validation_pair_loss": float(np.logaddexp(0.0, -scored.margins).mean()),
             "validation_pair_accuracy": over_problems(wins(scored.margins), scored.problems)["value"],
         }
-
-    def _resume(self) -> tuple[int, dict[str, Any] | None]:
-        """Restore the newest checkpoint; its step and line of metrics, 0 and None where there is none."""
-        checkpoints = complete_checkpoints(self.files.checkpoints, self.key)
-        if not checkpoints:
-            create_moments(self.learner, 0)
-            return 0, None
-        state = restore_checkpoint(checkpoints[-1], self.learner)
-        self.nonfinite.in_a_row = state["nonfinite_in_a_row"]
-        if self.world.is_first:
-            print(f"{WORK}: continues after step {state['step']}", flush=True)
-        return int(state["step"]), state["metrics"]
 
     def _probe(self) -> Probe:
         """A few held-out conversations, and what the model says of them. A collective call."""

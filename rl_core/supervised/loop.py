@@ -3,18 +3,23 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
+from rl_core.checkpoint.state import complete_checkpoints
 from rl_core.errors import Interrupted
 from rl_core.progress import Progress
 from rl_core.run_dir import StageDir
 from rl_core.tracking import Tracker
 from rl_core.training.clock import Clock
+from rl_core.training.guard import NonfiniteGuard
+from rl_core.training.partitions import create_moments
 from rl_core.training.records import cut_metrics, write_metrics
 from rl_core.training.signals import StopRequest
+from rl_core.training.trained_module import TrainedModule
 from rl_core.world import World
 
 Metrics = dict[str, Any]
+Trained = TypeVar("Trained", bound=TrainedModule)
 
 
 class Saver(Protocol):
@@ -36,6 +41,37 @@ class Saver(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def whole_batches(num_rows: int, batch: int, epochs: int) -> int:
+    """Updates of the whole training: whole batches only, so that no row is seen once more than another is left out."""
+    return max(1, epochs * num_rows // batch)
+
+
+def resume(
+    work: str,
+    checkpoints: Path,
+    key: str,
+    module: Trained,
+    nonfinite: NonfiniteGuard,
+    restore: Callable[[Path, Trained], dict[str, Any]],
+) -> tuple[int, Metrics | None]:
+    """Restore the newest checkpoint of a training; its step and line of metrics, 0 and None where there is none.
+
+    A collective call.
+
+    Raises:
+        MistakeError: the checkpoints were made by another recipe.
+    """
+    found = complete_checkpoints(checkpoints, key)
+    if not found:
+        create_moments(module, 0)
+        return 0, None
+    state = restore(found[-1], module)
+    nonfinite.in_a_row = state["nonfinite_in_a_row"]
+    if module.world.is_first:
+        print(f"{work}: continues after step {state['step']}", flush=True)
+    return int(state["step"]), state["metrics"]
 
 
 class SupervisedLoop:

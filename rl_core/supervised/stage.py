@@ -7,21 +7,20 @@ import torch
 from transformers import AutoTokenizer
 
 from rl_core.checkpoint.saving import CheckpointSaver
-from rl_core.checkpoint.state import complete_checkpoints, restore_checkpoint
+from rl_core.checkpoint.state import restore_checkpoint
 from rl_core.manifest import write_json
 from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import attention_of, load_causal_lm
 from rl_core.run_dir import SFT, RunDir
-from rl_core.supervised.loop import SupervisedLoop
+from rl_core.supervised.loop import SupervisedLoop, resume, whole_batches
 from rl_core.supervised.loss import negative_log_likelihood, weighted_alike
-from rl_core.supervised.rows import Rows, load_rows
+from rl_core.supervised.rows import load_rows
 from rl_core.tracking import Tracker
 from rl_core.training.batching import MicroBatch, Sample, micro_batches
 from rl_core.training.clock import Clock
 from rl_core.training.guard import NonfiniteGuard
 from rl_core.training.layout import choose_layout
 from rl_core.training.learner import Learner
-from rl_core.training.partitions import create_moments
 from rl_core.training.records import recorded_values
 from rl_core.training.sampler import problems_at
 from rl_core.training.schedule import cosine_rate
@@ -51,7 +50,8 @@ class SupervisedTraining:
         tokenizer = AutoTokenizer.from_pretrained(base)
         causal_lm = load_causal_lm(base, run.config.policy, world.device)
         self.rows = load_rows(run, tokenizer, causal_lm.generation_config)
-        self.num_steps = num_steps(self.rows, config.batch_sequences, config.epochs, config.max_steps)
+        steps = whole_batches(len(self.rows.train), config.batch_sequences, config.epochs)
+        self.num_steps = min(steps, config.max_steps or steps)
         self.learner = Learner(causal_lm, run.config.training, config.optimizer, world, lora=config.lora)
         self.layout = choose_layout(run.config.training, self.learner.causal_lm)
         self.nonfinite = NonfiniteGuard("policy", run.config.guard.max_nonfinite_updates)
@@ -68,7 +68,9 @@ class SupervisedTraining:
         """From the last checkpoint, or from the beginning, to the last step."""
         if self.world.is_first:
             print(self._plan(), flush=True)
-        last_step, last_line = self._resume()
+        last_step, last_line = resume(
+            SFT, self.files.checkpoints, self.run_dir.sft_key(), self.learner, self.nonfinite, restore_checkpoint
+        )
         loop = SupervisedLoop(
             f"train {SFT}",
             self.files,
@@ -153,18 +155,6 @@ class SupervisedTraining:
         wasted, computed = self.world.sum(own)
         return wasted / computed
 
-    def _resume(self) -> tuple[int, dict[str, Any] | None]:
-        """Restore the newest checkpoint; its step and line of metrics, 0 and None where there is none."""
-        checkpoints = complete_checkpoints(self.files.checkpoints, self.run_dir.sft_key())
-        if not checkpoints:
-            create_moments(self.learner, 0)
-            return 0, None
-        state = restore_checkpoint(checkpoints[-1], self.learner)
-        self.nonfinite.in_a_row = state["nonfinite_in_a_row"]
-        if self.world.is_first:
-            print(f"{SFT}: continues after step {state['step']}", flush=True)
-        return int(state["step"]), state["metrics"]
-
     def _plan(self) -> str:
         rows, causal_lm = self.rows, self.learner.causal_lm
         return (
@@ -190,9 +180,3 @@ class SupervisedTraining:
             "validation_loss": {"before": losses[0], "after": losses[-1]},
         }
         write_json(self.files.summary, summary)
-
-
-def num_steps(rows: Rows, batch_sequences: int, epochs: int, max_steps: int | None) -> int:
-    """Updates of the whole training: whole batches only, so that no row is seen once more than another is left out."""
-    steps = max(1, epochs * len(rows.train) // batch_sequences)
-    return min(steps, max_steps or steps)
