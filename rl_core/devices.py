@@ -8,13 +8,12 @@ container with another folder of locks, or given out by a launcher of one's own 
 import fcntl
 import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rl_core.driver import ask_driver, devices_asked_for
 from rl_core.environment import has_accelerator
 
 ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})  # stages that compute
@@ -22,7 +21,6 @@ LOCKS_VARIABLE = "DEEPSCALER_DEVICE_LOCKS"  # the folder, where several containe
 LOCKS = Path("/tmp/deepscaler-devices")
 POLL_SECONDS = 0.5
 NOTICE_SECONDS = 60.0  # between two lines that say what is waited for
-NVIDIA_SMI = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 
 
 @contextmanager
@@ -40,12 +38,8 @@ def devices_of(what: str) -> Iterator[None]:
 
 def visible_devices() -> list[str]:
     """A name for each accelerator that CUDA_VISIBLE_DEVICES leaves, the same in every process and container."""
-    present = _present_devices()
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is None:
-        return present
-    names = [name.strip() for name in asked.split(",") if name.strip() not in ("", "-1")]
-    return [_resolved(name, present) for name in names]
+    present, asked = _present_devices(), devices_asked_for()
+    return present if asked is None else [_resolved(name, present) for name in asked]
 
 
 def _resolved(name: str, present: Sequence[str]) -> str:
@@ -57,10 +51,9 @@ def _resolved(name: str, present: Sequence[str]) -> str:
 
 def _present_devices() -> list[str]:
     """By index, in the order of the bus, which is CUDA's own where all devices are alike."""
-    if shutil.which(NVIDIA_SMI[0]):
-        asked = subprocess.run(NVIDIA_SMI, capture_output=True, text=True, check=False)
-        if asked.returncode == 0:
-            return asked.stdout.split()
+    rows = ask_driver("uuid")
+    if rows is not None:
+        return [uuid for (uuid,) in rows]
     nodes = [path.name for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
     return sorted(nodes, key=lambda name: int(name.removeprefix("nvidia")))
 

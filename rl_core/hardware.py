@@ -2,15 +2,12 @@
 
 import os
 import platform
-import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rl_core.driver import ask_driver, devices_asked_for
 from rl_core.environment import has_accelerator
-
-ANSWER_SECONDS = 30.0  # a driver that wakes its devices takes a while; one that hangs must not hold a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +53,11 @@ def _accelerators() -> list[str]:
     """The name of each accelerator that this process may use."""
     if not has_accelerator():
         return []
-    tool = shutil.which("nvidia-smi")
-    if tool is not None:
-        command = [tool, "--query-gpu=name", "--format=csv,noheader"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return _accelerators_by_torch()
-        names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-        return names if allowed is None else names[: len([one for one in allowed.split(",") if one.strip()])]
-    return _accelerators_by_torch()
+    rows, asked = ask_driver("name"), devices_asked_for()
+    if rows is None:
+        return _accelerators_by_torch()
+    names = [name for (name,) in rows]
+    return names if asked is None else names[: len(asked)]
 
 
 def _accelerators_by_torch() -> list[str]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from rl_core.config import RecipeConfig
 from rl_core.doctor.finding import Finding, ok, stop, warning
+from rl_core.driver import ask_driver
 from rl_core.environment import has_accelerator
 
 FIELDS = ("index", "name", "memory.total", "memory.used", "driver_version")  # of nvidia-smi --query-gpu; MiB
-SMI_SECONDS = 20.0  # the first call loads the driver
 TORCH_SECONDS = 90.0
 IN_USE_MIB = 1024  # of memory: an idle device shows a few hundred at most
 SHARED_MEMORY = Path("/dev/shm")
@@ -60,15 +60,8 @@ def devices(config: RecipeConfig) -> Iterator[Finding]:
 
 def driver_devices() -> list[Gpu]:
     """What nvidia-smi lists; nothing where it is not there or fails."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SMI_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
-    return [Gpu(row[0], row[1], _number(row[2]), _number(row[3]), row[4]) for row in rows if len(row) == len(FIELDS)]
+    rows = ask_driver(*FIELDS) or []
+    return [Gpu(row[0], row[1], _number(row[2]), _number(row[3]), row[4]) for row in rows]
 
 
 def _none(config: RecipeConfig) -> Finding:

@@ -95,3 +95,5 @@ def test_accelerators_are_those_that_nvidias_tool_names_and_the_process_may_use(
     assert (this_hardware().accelerator, this_hardware().num_accelerators) == ("NVIDIA H100 80GB HBM3", 4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     assert this_hardware().num_accelerators == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert this_hardware().num_accelerators == 0
