@@ -15,7 +15,7 @@ from flows.plan_table import console
 from flows.server import ensure_server, exit_on_sigterm, interface_address
 from flows.settings import apply_prefect_settings
 from rl_core.config import ReevaluationConfig, load_reevaluation
-from rl_core.leaderboard.asked import is_evaluated, lacking
+from rl_core.leaderboard.asked import evaluated, lacking
 from rl_core.leaderboard.passes import all_series, open_pass
 
 MODULE = "flows.reevaluate"
@@ -55,9 +55,9 @@ def _print_plan(config: ReevaluationConfig, runs: Path) -> None:
     series, left_out = all_series(runs, config)
     table = Table("series", "model", "step", "status", title=config.title, title_justify="left")
     for each in series:
-        to_ask = lacking(each, config)
+        to_ask, asked = lacking(each, config), evaluated(each, config)
         for model in each.models:
-            done = "done" if is_evaluated(each, model, config) else "left out"
+            done = "done" if model in asked else "left out"
             table.add_row(each.name, model.name, str(model.position), "to do" if model in to_ask else done)
     output = console()
     output.print(table)

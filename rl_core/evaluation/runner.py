@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rl_core.config.data import PromptConfig
 from rl_core.config.evaluation import EvaluationConfig
@@ -33,6 +33,7 @@ from rl_core.evaluation.samples import SampleStore, StoredSample, samples_of_oth
 from rl_core.evaluation.sampling import sample_missing
 from rl_core.evaluation.verifiers import disagree, second_figures
 from rl_core.manifest import read_json, read_manifest, write_json
+from rl_core.models.load import context_tokens
 from rl_core.rewards import Scorer
 from rl_core.rollout.choose import Choice, choose_engine
 from rl_core.rollout.collect import Limits, scored, tokenize_prompts
@@ -43,8 +44,6 @@ from rl_core.training.records import rollouts_table, write_table
 from rl_core.training.summary import update_summary
 from rl_core.types import Problem
 from rl_core.world import World
-
-UNBOUNDED = 1 << 30  # context of a model that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def evaluate(model: EvaluatedModel, works: Sequence[Work], settings: Settings) -
     if warning:
         print(warning, flush=True)
     tokenizer = AutoTokenizer.from_pretrained(model.folder)
-    context = getattr(AutoConfig.from_pretrained(model.folder), "max_position_embeddings", None) or UNBOUNDED
+    context = context_tokens(model.folder)
     questions = [_questions(work, asked, tokenizer, context) for work in todo]
     longest = max(len(problem.prompt_ids) for problems in questions for problem in problems)
     limit = settings.evaluation.protocol.max_new_tokens

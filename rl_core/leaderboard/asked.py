@@ -41,20 +41,21 @@ def results_name(series: Series, config: ReevaluationConfig) -> str:
     return evaluation_name(evaluation.benchmark, evaluation.protocol.identity(prompt))
 
 
-def is_evaluated(series: Series, model: Model, config: ReevaluationConfig) -> bool:
-    """Whether a model was asked this already: the same problems as the model of its series that was asked last."""
+def evaluated(series: Series, config: ReevaluationConfig) -> list[Model]:
+    """The models that were asked this already: the same problems as the model of the series that was asked last."""
     results = _results(series, results_name(series, config))
     newest = max(results, key=lambda file: file.stat().st_mtime, default=None)
     if newest is None:
-        return False
-    asked = results[newest]
-    return any(digest == asked for file, digest in results.items() if file.parent in model.results)
+        return []
+    current = {file.parent for file, digest in results.items() if digest == results[newest]}
+    return [model for model in series.models if not current.isdisjoint(model.results)]
 
 
 def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
     """The models that are there and were not asked this yet, in the order of training."""
     wanted = [model for model in series.models if config.checkpoints == "all" or model.kind != "checkpoint"]
-    return [model for model in wanted if model.is_there and not is_evaluated(series, model, config)]
+    done = evaluated(series, config)
+    return [model for model in wanted if model.is_there and model not in done]
 
 
 def _results(series: Series, name: str) -> dict[Path, str]:

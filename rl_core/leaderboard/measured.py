@@ -22,7 +22,7 @@ class Measured:
     benchmark: str
     dataset_digest: str
     protocol: Mapping[str, Any]
-    evaluated_at: datetime
+    evaluated_at: datetime  # when its file was written, to the second
     num_problems: int
     pass_at_1: Interval
     response_tokens_mean: float
@@ -63,7 +63,7 @@ def _parse(series: str, model: Model, file: Path, results: Mapping[str, Any]) ->
         benchmark=str(results["benchmark"]),
         dataset_digest=str(results["dataset_digest"]),
         protocol=results["protocol"],
-        evaluated_at=_evaluated_at(file, results),
+        evaluated_at=datetime.fromtimestamp(int(file.stat().st_mtime), UTC),
         num_problems=int(results["num_problems"]),
         pass_at_1=Interval(**results["pass_at_1"]),
         response_tokens_mean=float(results["response_tokens_mean"]),
@@ -72,10 +72,3 @@ def _parse(series: str, model: Model, file: Path, results: Mapping[str, Any]) ->
         unscored_count=int(results["unscored_count"]),
         problems=results["problems"],
     )
-
-
-def _evaluated_at(file: Path, results: Mapping[str, Any]) -> datetime:
-    """When it was written, to the second; of older files, which do not say so, when the file was."""
-    if "evaluated_at" in results:
-        return datetime.fromisoformat(results["evaluated_at"])
-    return datetime.fromtimestamp(int(file.stat().st_mtime), UTC)

@@ -17,10 +17,16 @@ from transformers.utils import logging as transformers_logging
 from rl_core.config.models import PolicyConfig
 from rl_core.errors import MistakeError
 
+UNBOUNDED = 1 << 30  # context of a model that names none
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 if not sys.stderr.isatty():
     transformers_logging.disable_progress_bar()
+
+
+def context_tokens(folder: Path) -> int:
+    """The longest sequence that the model in `folder` is for; UNBOUNDED where it names none."""
+    return getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None) or UNBOUNDED
 
 
 def compute_dtype(policy: PolicyConfig, device: torch.device) -> torch.dtype:

@@ -16,9 +16,10 @@ from rl_core.config import PairsConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.data.parquet import PromptedProblem, load_problems, load_solutions
 from rl_core.errors import MistakeError
+from rl_core.evaluation.figures import CORRECT
 from rl_core.manifest import publishing
 from rl_core.preference.pairing import PAIRED, Answered, Pair, Response, choose_pairs, held_out_problems
-from rl_core.preference.sampling import CORRECT, sample_responses
+from rl_core.preference.sampling import sample_responses
 from rl_core.preference.table import write_pairs, write_samples
 from rl_core.rewards import Scorer
 from rl_core.run_dir import RunDir, finished_part

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rl_core.config import PairsConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.data.parquet import PromptedProblem
 from rl_core.errors import MistakeError
+from rl_core.evaluation.figures import CORRECT
 from rl_core.manifest import read_json, write_json
+from rl_core.models.load import context_tokens
 from rl_core.preference.pairing import Response
 from rl_core.preference.table import read_samples, write_samples
 from rl_core.progress import Progress
@@ -31,8 +33,6 @@ from rl_core.world import World
 
 PURPOSE = "pairs"
 ROUNDS = 4  # of the sampler's concurrency, in one call: fewer leave it waiting for the longest response more often
-UNBOUNDED = 1 << 30  # context of a model that names none
-CORRECT = 1.0  # what a verifier gives a right answer
 
 
 def sample_responses(
@@ -48,7 +48,7 @@ def sample_responses(
     _own(folder, run.pairs_key())
     policy = run.first_policy(0)
     tokenizer = AutoTokenizer.from_pretrained(policy)
-    context = getattr(AutoConfig.from_pretrained(policy), "max_position_embeddings", None) or UNBOUNDED
+    context = context_tokens(policy)
     fitting, num_too_long = tokenize_prompts(problems, tokenizer, context - 1)
     if not fitting:
         raise MistakeError(f"pairs: none of {len(problems)} prompts fits the model's context of {context} tokens")
