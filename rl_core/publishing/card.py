@@ -56,7 +56,8 @@ def _what_it_is(config: RecipeConfig, stage: StageFacts) -> list[str]:
     return [
         *how,
         *base,
-        ", trained by reinforcement learning on mathematical problems: the model after step "
+        ", fine-tuned on worked answers and" if config.sft else ",",
+        " trained by reinforcement learning on mathematical problems: the model after step "
         f"{stage.steps_done} of stage {stage.name}, {stage.index + 1} of {len(config.stages)}, of the recipe ",
         Code(config.name),
         " of deepscaler-recipe.",
@@ -87,7 +88,10 @@ def _adapter(config: RecipeConfig) -> list[Block]:
     before = config.publish.stage if config.publish else None
     names = [stage.name for stage in config.stages]
     index = len(names) - 1 if before is None else names.index(before)
-    start = f"the model after stage {names[index - 1]}, which is not published here" if index else "the base model"
+    start = "the base model"
+    if config.policy.lora.start == "merged" and (index or config.sft):
+        below = f"the model after stage {names[index - 1]}" if index else "the fine-tuned model"
+        start = f"{below}, which is not published here"
     return [
         Paragraph(
             [

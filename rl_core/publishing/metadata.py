@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from rl_core.config import DatasetConfig, RecipeConfig
+from rl_core.config.sft import TracesConfig
 from rl_core.evaluation.benchmarks import BENCHMARKS
 from rl_core.report.facts import Evaluation, Model, RunFacts
 
@@ -29,7 +30,8 @@ def metadata(facts: RunFacts, model: Model | None, license_name: str) -> str:
     }
     if config.policy.model_name != "embedded" and config.policy.hub == "huggingface":
         values |= {"base_model": config.policy.model_name, "base_model_relation": "finetune"}
-    data = [dataset.repo_id for dataset in (config.data.train,) if dataset.source == "hub" and dataset.repo_id]
+    sets: list[DatasetConfig | TracesConfig] = [config.data.train, *([config.sft.data] if config.sft else [])]
+    data = [one.repo_id for one in sets if one.source == "hub" and one.repo_id]
     if data:
         values["datasets"] = data
     if model is not None and config.publish is not None:

@@ -74,6 +74,19 @@ def test_of_an_adapter_it_is_said_what_it_stands_on(stage: str, told: str, tmp_p
     assert "lora" in card.data.tags
 
 
+def test_an_adapter_that_every_stage_goes_on_with_stands_on_the_base(tmp_path: Path) -> None:
+    lora = "policy.lora={rank: 8, start: adapter}"
+    assert "alone, on top of the base model." in card_of(tmp_path / "run", *FROM_A_HUB, lora, "publish.stage=24k").text
+
+
+def test_what_was_fine_tuned_first_is_said_with_its_data(tmp_path: Path) -> None:
+    sft = "sft={data: {source: hub, repo_id: someone/traces, files: [a.parquet]}, lora: null}"
+    card = card_of(tmp_path / "run", *FROM_A_HUB, sft, "policy.lora={rank: 8}", "publish.stage=8k")
+    assert "`c0ffee`, fine-tuned on worked answers and trained by reinforcement learning" in card.text
+    assert "alone, on top of the fine-tuned model, which is not published here." in card.text
+    assert card.data.datasets == ["someone/problems", "someone/traces"]
+
+
 def test_a_model_whose_base_has_no_name_elsewhere_names_none(tmp_path: Path) -> None:
     card = card_of(tmp_path / "run")
     assert (card.data.license, card.data.base_model) == ("apache-2.0", None)
