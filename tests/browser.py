@@ -109,6 +109,10 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self._send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
+    def scroll_to(self, selector: str) -> None:
+        """Bring the last of `selector` to the top of what is shown: lists are only made where they are seen."""
+        self.run(f"[...document.querySelectorAll({json.dumps(selector)})].at(-1).scrollIntoView()")
+
     def type(self, text: str) -> None:
         """Type in place of what the focused field holds."""
         self._send("Input.dispatchKeyEvent", type="keyDown", key="a", code="KeyA", modifiers=2, commands=["selectAll"])

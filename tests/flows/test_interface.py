@@ -4,13 +4,19 @@ Pictures of every page are left in build/screenshots.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rl_core.config import load_config
+from rl_core.config.form import form_values
+from rl_core.run_dir import RunDir
 from tests.browser import Browser
 from tests.flows.team_server import ENDED, REPOSITORY, TeamServer, wait_until
+from tests.flows.test_real_recipe import TINY as TINY_RECIPE
+from tests.flows.test_worker import CANCEL_SECONDS, processes_of
 
 PICTURES = REPOSITORY / "build" / "screenshots"
 POOL = "deepscaler-process"
@@ -125,7 +131,9 @@ def test_a_run_is_started_from_the_form_watched_and_read(
     browser.wait_for("Completed")
     browser.wait_for("evaluate 8k")
     browser.picture(PICTURES / "4-timeline.png")
-    browser.click("Artifacts", "[role=tab], button, a")
+    browser.click("Artifacts", ".p-tab")
+    browser.wait_for("from-the-form-plan")
+    browser.scroll_to(".p-virtual-scroller")
     browser.wait_for("from-the-form-report")
     browser.picture(PICTURES / "5-artifacts.png")
 
@@ -138,3 +146,40 @@ def test_a_run_is_started_from_the_form_watched_and_read(
         browser.open(f"{interface}/artifacts/artifact/{artifacts[f'from-the-form-{part}']['id']}")
         browser.wait_for(text)
         browser.picture(PICTURES / f"{number}-{part}.png")
+
+
+def test_cancelled_with_the_button_a_stage_saves_and_is_gone_and_the_same_run_again_goes_on(
+    deployed: TeamServer, browser: Browser, worker: Path, tmp_path: Path
+) -> None:
+    config = load_config(overrides=[*TINY_RECIPE, "name=cancelled", "stages.0.steps=200", "checkpoint.every_steps=100"])
+    stage = RunDir(tmp_path / "run", config).stage(0)
+    asked = {"config": form_values(config), "run_dir": str(tmp_path / "run")}
+    run = deployed.start("deepscaler-recipe/embedded", asked)
+    wait_until(lambda: len(steps(stage.metrics)) > 3, "three steps", worker.read_text)
+    browser.open(f"{deployed.api.removesuffix('/api')}/runs/flow-run/{run}")
+    browser.wait_for("Running")
+    browser.click("Cancel", "button")
+    browser.wait_for("Cancel Flow Run")
+    browser.picture(PICTURES / "10-cancel.png")
+    browser.click("Confirm", "button")
+    cancelled = time.monotonic()
+    wait_until(lambda: not processes_of(run), "every process to be gone", worker.read_text)
+    assert time.monotonic() - cancelled < CANCEL_SECONDS
+    deployed.wait_for(run, "CANCELLED")
+    browser.wait_for("Cancelled")
+    browser.picture(PICTURES / "11-cancelled.png")
+    last = steps(stage.metrics)[-1]
+    assert last < 100, "no checkpoint was due"
+    assert [folder.name for folder in stage.checkpoints.iterdir()] == [stage.checkpoint(last).name]
+
+    again = deployed.start("deepscaler-recipe/embedded", asked)
+    wait_until(lambda: steps(stage.metrics)[-1] >= last + 2, "two more steps", worker.read_text)
+    deployed.post(f"/flow_runs/{again}/set_state", {"state": {"type": "CANCELLING"}})
+    wait_until(lambda: not processes_of(again), "every process to be gone", worker.read_text)
+    assert any(f"continues after step {last}" in line["message"] for line in deployed.logs(again))
+    assert steps(stage.metrics) == list(range(len(steps(stage.metrics))))
+
+
+def steps(metrics: Path) -> list[int]:
+    """The steps that a stage has recorded, from 0."""
+    return [json.loads(line)["step"] for line in metrics.read_text().splitlines()] if metrics.is_file() else []

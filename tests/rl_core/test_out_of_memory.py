@@ -74,7 +74,7 @@ def test_of_several_ranks_one_that_runs_out_is_enough(tmp_path: Path) -> None:
         [sys.executable, "-c", LAUNCH],
         env=environment(tmp_path, ranks=True), cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stdout.splitlines()[-1] == "OutOfMemory: of a training process: see its message above", done.stderr
+    assert done.stdout.splitlines()[-1] == "OutOfMemory: of a process: see its message above", done.stderr
 
 
 def test_a_rank_that_is_lost_takes_the_others_along_and_is_named(tmp_path: Path) -> None:
