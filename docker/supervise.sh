@@ -4,7 +4,8 @@
 # shellcheck disable=SC2329  # what a trap calls
 set -eu
 
-"$@" &
+# A shell without job control has what it starts in the background ignore SIGINT, by which Prefect's worker ends itself.
+env --default-signal=INT "$@" &
 worker=$!
 
 runs() { cat /proc/"$worker"/task/*/children 2>/dev/null || true; }

@@ -7,16 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from rl_core.config import RecipeConfig
 from tests.docker.dockerfiles import DOCKER, lineage
 from tests.docker.test_compose import COMPOSE, resolved, seconds
 from tests.flows.conftest import STAND_IN
 from tests.flows.team_server import REPOSITORY, TeamServer, free_port, wait_until
 from tests.flows.test_worker import calls, parameters, processes_of, run_folder
-
-pytestmark = pytest.mark.proof  # minutes, with a worker and a server of its own
 
 
 def test_stopped_with_its_run_the_worker_ends_in_its_grace_and_the_step_is_saved(
