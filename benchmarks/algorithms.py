@@ -5,10 +5,7 @@ commands as any run: train, convert, evaluate. The table of docs/algorithms.md.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,12 +15,10 @@ from typing import Any
 
 from benchmarks.circumstances import circumstances
 from benchmarks.outcome import arguments, print_table, write_outcome
+from benchmarks.stages import evaluation, run_stage, shares
 from rl_core.config import load_config
 from rl_core.evaluation.statistics import estimate, paired_difference
-from rl_core.manifest import read_json, read_manifest
-from rl_core.run_dir import RunDir
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS, RESPONSE_TOKENS, RESPONSES = 40, 96, 256  # of each algorithm's one stage; responses a step
 STAGE = {
     "stages": [{"name": "96", "steps": STEPS, "max_prompt_tokens": 64, "max_response_tokens": RESPONSE_TOKENS}],
@@ -67,13 +62,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS), metavar="ALGORITHM")
     options = parser.parse_args()
     taken_under = circumstances()
-    shares: dict[str, dict[int, list[float]]] = {}
+    found: dict[str, dict[int, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="algorithms-") as folder:
         for seed in options.seeds:
             for name, of_problems in compare(Path(folder), seed, options.only):
-                shares.setdefault(name, {})[seed] = of_problems
+                found.setdefault(name, {})[seed] = of_problems
                 print(f"seed {seed}, {name}: pass@1 {mean(of_problems):.3f}", flush=True)
-    rows = [_row(name, of_seeds, shares["base"]) for name, of_seeds in shares.items()]
+    rows = [_row(name, of_seeds, found["base"]) for name, of_seeds in found.items()]
     print_table(f"pass@1 on held-out problems after {STEPS} steps of {RESPONSES} responses", rows)
     write_outcome(options.json, {"steps": STEPS, "responses": RESPONSES, "rows": rows}, taken_under)
 
@@ -100,37 +95,23 @@ def _overrides(seed: int, settings: Mapping[str, Any]) -> list[str]:
 
 def _run(root: Path, seed: int, settings: Mapping[str, Any], stages: Sequence[str]) -> None:
     for stage in stages:
-        command = [sys.executable, "-m", "rl_core", *stage.split(), "--run-dir", str(root)]
-        done = subprocess.run(
-            [*command, *_overrides(seed, settings)],
-            cwd=REPOSITORY,
-            env=dict(os.environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{stage} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+        run_stage(stage, ["--run-dir", root, *_overrides(seed, settings)])
 
 
 def _correct_shares(root: Path, seed: int, settings: Mapping[str, Any], index: int | None) -> list[float]:
-    run = RunDir(root, load_config(None, _overrides(seed, settings)))
-    model = read_manifest(run.base if index is None else run.stage(index).hf)
-    assert model is not None, "a model that was evaluated has its manifest"
-    return [row["num_correct"] / row["num_scored"] for row in read_json(run.evaluation(model["digest"]))["problems"]]
+    return shares(evaluation(root, load_config(None, _overrides(seed, settings)), index))
 
 
 def _row(name: str, of_seeds: Mapping[int, list[float]], base: Mapping[int, list[float]]) -> dict[str, object]:
     """A line of the table: each seed, and the gain over that seed's base with its 95 % interval over all problems."""
     row: dict[str, object] = {"model": name}
-    for seed, shares in of_seeds.items():
-        score = estimate(shares)
+    for seed, of_problems in of_seeds.items():
+        score = estimate(of_problems)
         row[f"seed {seed}"] = f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
     if name == "base":
         return {**row, "gain over base": None}
     before = [share for seed in of_seeds for share in base[seed]]
-    gain = paired_difference(before, [share for shares in of_seeds.values() for share in shares])
+    gain = paired_difference(before, [share for of_problems in of_seeds.values() for share in of_problems])
     return {**row, "gain over base": f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"}
 
 

@@ -4,11 +4,7 @@ The rehearsal of configs/sft_rm_ppo_qwen2_5_math_7b.yaml, through the same comma
 pairs, reward model, PPO, and an evaluation of each of the three models. The tables of docs/fine_tuning.md.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +13,13 @@ from typing import Any
 
 from benchmarks.circumstances import circumstances
 from benchmarks.outcome import arguments, print_table, write_outcome
-from rl_core.config import RecipeConfig, dump_config, load_config
+from benchmarks.stages import REPOSITORY, evaluation, run_stage, shares
+from rl_core.config import dump_config, load_config
 from rl_core.config.rehearsal import rehearse
 from rl_core.evaluation.statistics import estimate, paired_difference
-from rl_core.manifest import read_json, read_manifest
+from rl_core.manifest import read_json
 from rl_core.run_dir import SFT, RunDir, StageIndex
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PRESET = REPOSITORY / "configs" / "sft_rm_ppo_qwen2_5_math_7b.yaml"
 COMMANDS = (
     "download", "prepare", "warm-up", "evaluate",
@@ -76,42 +72,15 @@ def run_seed(root: Path, seed: int) -> Trial:
     root.mkdir(parents=True, exist_ok=True)
     file = root / "recipe.yaml"
     file.write_text(dump_config(config), encoding="utf-8")
-    seconds = {command: _run(command, file, root) for command in COMMANDS}
-    evaluations = {name: _evaluation(root, config, index) for name, index in MODELS.items()}
+    seconds = {command: run_stage(command, ["--config", file, "--run-dir", root]) for command in COMMANDS}
+    evaluations = {name: evaluation(root, config, index) for name, index in MODELS.items()}
     run = RunDir(root, config)
     return Trial(
-        shares={name: _shares(results) for name, results in evaluations.items()},
+        shares={name: shares(results) for name, results in evaluations.items()},
         evaluations=evaluations,
         reward_model=read_json(run.reward_model_training.summary)["held_out"],
         seconds=seconds,
     )
-
-
-def _run(command: str, file: Path, root: Path) -> float:
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "rl_core", *command.split(), "--config", str(file), "--run-dir", str(root)],
-        cwd=REPOSITORY,
-        env=dict(os.environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return time.perf_counter() - started
-
-
-def _evaluation(root: Path, config: RecipeConfig, index: StageIndex | None) -> Any:
-    run = RunDir(root, config)
-    model = read_manifest(run.base if index is None else run.stage(index).hf)
-    assert model is not None, "a model that was evaluated has its manifest"
-    return read_json(run.evaluation(model["digest"]))
-
-
-def _shares(results: Any) -> list[float]:
-    return [row["num_correct"] / row["num_scored"] for row in results["problems"]]
 
 
 def _row(name: str, trials: Mapping[int, Trial]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,13 @@ def measured(name: str, tmp_path: Path, *arguments: object) -> tuple[str, dict[s
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_benchmark_says_what_it_takes(name: str) -> None:
-    shown = run(name, "--help").stdout
+def test_a_benchmark_says_what_it_takes(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    shown = capsys.readouterr().out
     assert f"python -m benchmarks.{name}" in shown
     assert "--json FILE" in shown
 

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from rl_core.process_guard import PARENT_VARIABLE, guarded
 
@@ -165,6 +166,14 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def kill_tree(process: "subprocess.Popen[Any]") -> None:
+    """Kill a process and all that it started, at once, as a machine does that goes down."""
+    for victim in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # its parent's death took it along
+            victim.kill()
+    process.wait()
 
 
 def _is_healthy(server: TeamServer) -> bool:

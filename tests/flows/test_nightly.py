@@ -24,10 +24,10 @@ def models(runs: Path) -> list[str]:
 
 
 @contextmanager
-def every_minute(server: TeamServer, deployment: dict[str, Any], runs: Path) -> Iterator[None]:
-    """The deployment every minute and on these runs, beside its own schedule, until the block ends."""
+def every_half_minute(server: TeamServer, deployment: dict[str, Any], runs: Path) -> Iterator[None]:
+    """The deployment twice a minute and on these runs, beside its own schedule, until the block ends."""
     config = {**deployment["parameters"]["config"], "runs": str(runs)}
-    schedule = {"schedule": {"cron": "* * * * *", "timezone": "Etc/UTC"}, "parameters": {"config": config}}
+    schedule = {"schedule": {"interval": 30}, "parameters": {"config": config}}
     path = f"/deployments/{deployment['id']}/schedules"
     (made,) = server.post(path, [{**schedule, "active": True}])
     try:
@@ -45,7 +45,7 @@ def test_it_fires_by_itself_and_adds_a_row_for_a_new_checkpoint_and_only_for_it(
     deployment = deployed.deployment("reevaluate/nightly")
     log = tmp_path / "worker.log"
     with (
-        every_minute(deployed, deployment, tmp_path / "runs"),
+        every_half_minute(deployed, deployment, tmp_path / "runs"),
         deployed.worker(POOL, log, RL_CORE_COMMAND=STAND_IN, STAND_IN=str(tmp_path)),
     ):
         wait_until(lambda: models(tmp_path / "runs") == ["one base", "one 8k step 10"], "the first pass", log.read_text)

@@ -1,18 +1,16 @@
 """The recipe with its real parts, at the smallest size: the real stages, Prefect, DeepSpeed, conversion, report."""
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.flows.team_server import REPOSITORY, kill_tree
+
 STAGES = ("1-8k", "2-16k", "3-24k")
 CHAT_TEMPLATE = "{% for message in messages %}<|user|>{{ message.content }}<|assistant|>{% endfor %}"
 TINY = [
@@ -107,12 +105,7 @@ def _kill_after(seconds: float, run: Path, state: Path, environment: dict[str, s
     )
     time.sleep(seconds)
     assert process.poll() is None, "the run ended before it was killed"
-    for victim in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-        try:
-            os.kill(victim.pid, signal.SIGKILL)
-        except ProcessLookupError:  # its parent's death took it along
-            continue
-    process.wait()
+    kill_tree(process)
 
 
 def _assert_loads_by_path_alone(folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.sorting import LogSort
 
 from rl_core.config import RecipeConfig, check_config
@@ -12,6 +13,7 @@ from rl_core.opening import open_run
 from rl_core.run_dir import RunDir
 from tasks.failures import StageFailed, StageOutOfMemory
 from tasks.results import results_table
+from tests.flows.team_server import wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -257,11 +259,16 @@ def test_a_credential_that_a_stage_writes_reaches_no_log(
     run_flow(recipe, run_dir)
     assert "401 for [not shown]" in (run_dir / "logs" / "convert-only.log").read_text()
     with get_client(sync_client=True) as client:
-        logged = "\n".join(log.message for log in client.read_logs(limit=200, sort=LogSort.TIMESTAMP_DESC))
+        wait_until(lambda: "401 for [not shown]" in logged(client), "the line, which Prefect sends a little later")
+        told = logged(client)
         states = [run.state.message or "" for run in client.read_task_runs(limit=200) if run.state]
-    assert "401 for [not shown]" in logged
-    seen = [logged, *states, *capsys.readouterr(), *(log.read_text() for log in (run_dir / "logs").iterdir())]
+    seen = [told, *states, *capsys.readouterr(), *(log.read_text() for log in (run_dir / "logs").iterdir())]
     assert not any("k3y-of-somebody" in text for text in seen)
+
+
+def logged(client: SyncPrefectClient) -> str:
+    """What Prefect's server was sent of the newest runs."""
+    return "\n".join(log.message for log in client.read_logs(limit=200, sort=LogSort.TIMESTAMP_DESC))
 
 
 def test_a_mistake_is_not_tried_again_and_its_message_arrives_whole(

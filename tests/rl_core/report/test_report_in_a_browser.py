@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rl_core.report import write_report
-from tests.browser import Browser
+from tests.browser import Browser, wait_until
 from tests.rl_core.report import synthetic_run
 
 DESK, PHONE = (1280, 900), (390, 844)
@@ -54,11 +54,12 @@ def test_the_page_fits_and_all_of_it_can_be_read(
 
 
 def test_dark_pages_show_dark_pictures(browser: Browser) -> None:
-    shown = []
-    for dark in (False, True):
-        browser.seen_on(*DESK, dark=dark)
-        shown.append(browser.run("document.images[0].currentSrc"))
-    assert shown[0] != shown[1]
+    light = browser.run("document.querySelector('picture > img').src")
+    dark = browser.run("document.querySelector('picture > source').srcset")
+    assert light != dark
+    for is_dark, picture in ((True, dark), (False, light), (True, dark)):
+        browser.seen_on(*DESK, dark=is_dark)
+        wait_until(lambda of=picture: browser.run("document.images[0].currentSrc") == of, f"dark {is_dark}")
 
 
 def test_the_page_asks_for_nothing(browser: Browser) -> None:
