@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rl_core import __main__ as command
+from rl_core import commands
 from rl_core.errors import GuardStop, Interrupted, MistakeError
 from rl_core.run_dir import RunDir
 
@@ -22,7 +23,7 @@ def ending_in(problem: BaseException | None, monkeypatch: pytest.MonkeyPatch, tm
         if problem is not None:
             raise problem
 
-    monkeypatch.setitem(command.STAGES, "prepare", (do, "for this test"))
+    monkeypatch.setitem(commands.STAGES, "prepare", (do, "for this test"))
     return command.main(["prepare", "--run-dir", str(tmp_path), *more])
 
 

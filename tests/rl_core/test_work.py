@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rl_core import __main__ as command
+from rl_core import commands
 from rl_core.hardware import Hardware, this_hardware
 from rl_core.run_dir import RunDir
 from rl_core.work import read_work, recorded
@@ -66,7 +67,7 @@ def test_every_stage_but_the_report_is_recorded_under_the_name_that_the_plan_giv
     def do(run: RunDir, _: object) -> None:
         assert run.root == tmp_path
 
-    monkeypatch.setattr(command, "STAGES", dict.fromkeys(command.STAGES, (do, "")))
+    monkeypatch.setattr(commands, "STAGES", dict.fromkeys(commands.STAGES, (do, "")))
     for stage, *more in (["train", "--stage", "1"], ["evaluate"], ["prepare"], ["warm-up"], ["report"]):
         assert command.main([stage, "--run-dir", str(tmp_path), *more]) == 0
     parts = sorted(part for part, _ in records(tmp_path / "work"))

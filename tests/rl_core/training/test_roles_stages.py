@@ -22,9 +22,10 @@ from rl_core.data.prepare import prepare_data
 from rl_core.embedded.tokenizer import build_tokenizer
 from rl_core.models.adapter_files import Adapter
 from rl_core.models.base import CACHE_VARIABLE, make_base_model
-from rl_core.models.lora import add_adapter, name_without_peft, write_adapter
+from rl_core.models.lora import write_adapter
 from rl_core.rewards import Scorer
 from rl_core.run_dir import RunDir
+from tests.rl_core.training.adapters import adapter_of
 from tests.rl_core.training.shared_roles import merged, merged_classifier
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -39,15 +40,6 @@ OVERRIDES = (
     "algorithm.kl_in=reward", "tracking.wandb=disabled", "tracking.rollouts_every_steps=1",
     "rollout.engine=transformers", "checkpoint.every_steps=1", "policy.gradient_checkpointing=true", "critic={}",
 )  # fmt: skip
-
-
-def drawn_adapter(base: Path, lora: LoraConfig, seed: int) -> Adapter:
-    """An adapter of the model in a folder that does something."""
-    model, draw = AutoModelForCausalLM.from_pretrained(base), torch.Generator().manual_seed(seed)
-    add_adapter(model, lora)
-    shapes = {name_without_peft(name): p.shape for name, p in model.named_parameters() if p.requires_grad}
-    tensors = {name: 0.2 * torch.randn(shape, generator=draw) for name, shape in shapes.items()}
-    return Adapter(lora, tensors, torch.randn(1, model.config.hidden_size, generator=draw))
 
 
 def recipe(folder: Path) -> Path:
@@ -111,7 +103,7 @@ def test_two_stages_from_an_adapter_to_an_adapter(tmp_path: Path, monkeypatch: p
     run = RunDir(tmp_path / "run", load_config(file))
     prepare_data(run)
     make_base_model(run)
-    first, reward = drawn_adapter(run.base, LORA, 1), drawn_adapter(run.base, REWARD_LORA, 2)
+    first, reward = adapter_of(run.base, LORA, 1), adapter_of(run.base, REWARD_LORA, 2)
     write_adapter(tmp_path / "sft", first.tensors, first.lora)
     write_adapter(tmp_path / "rm", reward.tensors, reward.lora)
     assert reward.head is not None

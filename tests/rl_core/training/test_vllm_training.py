@@ -15,9 +15,12 @@ import pytest
 
 from rl_core.cache import CACHE_VARIABLE
 from rl_core.config import load_config
+from rl_core.config.models import LoraConfig
 from rl_core.data.prepare import prepare_data
 from rl_core.models.base import make_base_model
+from rl_core.models.lora import write_adapter
 from rl_core.run_dir import RunDir
+from tests.rl_core.training.adapters import adapter_of
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +40,9 @@ LAYOUTS = {
     "two ranks, ZeRO-3": ("training.num_processes=2", "training.zero_stage=3"),
     "one sampler over two ranks": ("training.num_processes=2", "rollout.vllm.tensor_parallel_size=2"),
 }
-# An adapter over them as well: no layout of the others, since it trains something else.
-ADAPTER = {"an adapter in one sampler over two ranks": (*LAYOUTS["one sampler over two ranks"],
-    "training.zero_stage=3", "policy.lora.rank=4", "policy.lora.alpha=6")}  # fmt: skip
+# An adapter as well, which goes on with another: no layout of the others, since it trains something else.
+GOES_ON = "an adapter that goes on, in one sampler over two ranks"
+LORA = LoraConfig(rank=4, alpha=6)
 ROUNDING = 1e-4
 ALIKE = 0.02  # of every figure: a token that rounding decides otherwise changes what follows it
 
@@ -57,10 +60,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 @pytest.fixture(scope="module")
 def metrics(prepared: RunDir) -> dict[str, list[dict[str, Any]]]:
     """The lines of each layout's training."""
-    return {name: _train(prepared, *layout) for name, layout in (LAYOUTS | ADAPTER).items()}
+    folder = prepared.root / "adapter"
+    folder.mkdir()
+    write_adapter(folder, adapter_of(prepared.base, LORA, 0).tensors, LORA)
+    lora = {"rank": LORA.rank, "alpha": LORA.alpha, "start": "adapter", "folder": str(folder)}
+    own = (*LAYOUTS["one sampler over two ranks"], "training.zero_stage=3", f"policy.lora={json.dumps(lora)}")
+    return {name: _train(prepared, *layout) for name, layout in {**LAYOUTS, GOES_ON: own}.items()}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS | ADAPTER)
+@pytest.mark.parametrize("layout", [*LAYOUTS, GOES_ON])
 def test_sampler_and_learner_agree_at_every_step(metrics: dict[str, list[dict[str, Any]]], layout: str) -> None:
     steps = metrics[layout][1:]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
