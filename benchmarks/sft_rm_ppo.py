@@ -14,11 +14,11 @@ from typing import Any
 from benchmarks.circumstances import circumstances
 from benchmarks.outcome import arguments, print_table, write_outcome
 from benchmarks.stages import REPOSITORY, evaluation, run_stage, shares
-from rl_core.config import dump_config, load_config
+from rl_core.config import SFT, StageIndex, dump_config, load_config
 from rl_core.config.rehearsal import rehearse
 from rl_core.evaluation.statistics import estimate, paired_difference
 from rl_core.manifest import read_json
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 PRESET = REPOSITORY / "configs" / "sft_rm_ppo_qwen2_5_math_7b.yaml"
 COMMANDS = (

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_core.config import RecipeConfig
+from rl_core.config import RecipeConfig, StageIndex
 from rl_core.manifest import read_json, read_manifest
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOLD = 4000  # last characters of the output of one that failed

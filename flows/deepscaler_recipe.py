@@ -19,9 +19,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from rl_core.config import RecipeConfig
+from rl_core.config import SFT, RecipeConfig
 from rl_core.opening import open_run
-from rl_core.run_dir import SFT
 from tasks.base_model import make_base_model
 from tasks.convert import convert
 from tasks.download import download

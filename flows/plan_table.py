@@ -17,7 +17,7 @@ def print_plan(run: RunDir) -> None:
     """Print the resolved stages and the status of every part."""
     output, config = console(), run.config
     what = "recipe" if config.rehearses is None else f"rehearsal of {config.rehearses.recipe}:"
-    output.print(f"{what} {config.name}  seed {config.seed}  digest {run.config_digest}", highlight=False)
+    output.print(f"{what} {config.name}  seed {config.seed}  digest {run.keys.recipe()}", highlight=False)
     output.print(f"run {short_path(run.root)}  model {config.policy.model_name}", highlight=False)
     output.print(_stages(config))
     output.print(_parts(run))

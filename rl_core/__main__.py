@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rl_core import commands
 from rl_core.command_line import parse
-from rl_core.config import load_config
+from rl_core.config import SFT, load_config
 from rl_core.devices import ON_DEVICES, devices_of
 from rl_core.environment import prepare_environment
 from rl_core.errors import (
@@ -27,7 +27,7 @@ from rl_core.errors import (
 )
 from rl_core.out_of_memory import is_out_of_memory
 from rl_core.process_guard import guard_process
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from rl_core.stacks import answer_with_stacks
 from rl_core.work import recorded
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rl_core import commands
+from rl_core.config import SFT, StageIndex
 from rl_core.evaluation.command_line import add_options
-from rl_core.run_dir import SFT, StageIndex
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 

@@ -6,9 +6,9 @@ First the stages of a run, which STAGES lists with what they are for; then the c
 import argparse
 from collections.abc import Callable
 
-from rl_core.config import load_reevaluation
+from rl_core.config import SFT, StageIndex, load_reevaluation
 from rl_core.errors import MistakeError
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 
 def download(run: RunDir, _: argparse.Namespace) -> None:

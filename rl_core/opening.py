@@ -37,7 +37,7 @@ def open_run(config: RecipeConfig, run_dir: Path | None = None) -> Iterator[RunD
     with _locked(run.root):
         refuse_other_recipe(run)
         write_text(run.config_file, dump_config(config))
-        write_text(run.config_digest_file, run.config_digest + "\n")
+        write_text(run.config_digest_file, run.keys.recipe() + "\n")
         yield run
 
 

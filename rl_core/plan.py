@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl_core.config import SFT, StageIndex
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.manifest import MANIFEST, digest_of, read_json, read_manifest
 from rl_core.models.reward_source import fetched_reward_model
-from rl_core.run_dir import PART_VERSION, SFT, RunDir, StageIndex
+from rl_core.part_keys import PART_VERSION
+from rl_core.run_dir import RunDir
 
 State = Literal["done", "under way", "to do", "other recipe"]
 DONE: State = "done"
@@ -59,53 +61,53 @@ def _policy_parts(run: RunDir, index: StageIndex) -> list[Part]:
 
 
 def sources_part(run: RunDir) -> Part:
-    return _folder("download", run.sources, run.sources_key())
+    return _folder("download", run.sources, run.keys.sources())
 
 
 def benchmark_parts(run: RunDir) -> list[Part]:
     """The benchmarks that are not of the run's own data."""
     others = [benchmark for benchmark in run.config.evaluation.benchmarks if benchmark not in OF_THE_RUN]
     return [
-        _folder(f"benchmark {benchmark_name(benchmark)}", run.benchmark(benchmark), run.benchmark_key(benchmark))
+        _folder(f"benchmark {benchmark_name(benchmark)}", run.benchmark(benchmark), run.keys.benchmark(benchmark))
         for benchmark in others
     ]
 
 
 def data_part(run: RunDir) -> Part:
-    return _folder("data", run.data, run.data_key())
+    return _folder("data", run.data, run.keys.data())
 
 
 def base_part(run: RunDir) -> Part:
-    return _folder("base model", run.base, run.base_key())
+    return _folder("base model", run.base, run.keys.base())
 
 
 def reward_model_parts(run: RunDir) -> list[Part]:
     """The fetched reward model, in a list; none where the recipe has none, or one that is not of a hub."""
     if fetched_reward_model(run.config) is None:
         return []
-    return [_folder("reward model", run.reward_model, run.reward_model_key())]
+    return [_folder("reward model", run.reward_model, run.keys.reward_model())]
 
 
 def pairs_part(run: RunDir) -> Part:
     """The preference pairs, where the recipe has any."""
-    return _folder("pairs", run.pairs, run.pairs_key())
+    return _folder("pairs", run.pairs, run.keys.pairs())
 
 
 def trained_reward_model_part(run: RunDir) -> Part:
     """The reward model that the run trains: done when it is converted."""
-    model, training = _folder("reward model", run.reward_model, run.reward_model_key()), run.reward_model_training
+    model, training = _folder("reward model", run.reward_model, run.keys.reward_model()), run.reward_model_training
     newest = newest_checkpoint(training.checkpoints)
     if model.state != TO_DO or newest is None:
         return model
     step, manifest = newest
-    if manifest.get("config_digest") != run.reward_model_training_key():
+    if manifest.get("config_digest") != run.keys.reward_model_training():
         return Part(model.name, training.root, model.key, OTHER_RECIPE)
     return Part(model.name, training.root, model.key, UNDER_WAY, step=step)
 
 
 def training_part(run: RunDir, index: StageIndex) -> Part:
     """The training of a stage: done when its summary says so and the checkpoint that it names is whole."""
-    stage, key = run.stage(index), run.stage_key(index)
+    stage, key = run.stage(index), run.keys.stage(index)
     name = f"train {run.stage_name(index)}"
     newest = newest_checkpoint(stage.checkpoints)
     if newest is None:
@@ -122,7 +124,7 @@ def training_part(run: RunDir, index: StageIndex) -> Part:
 
 
 def hf_part(run: RunDir, index: StageIndex) -> Part:
-    return _folder(f"convert {run.stage_name(index)}", run.stage(index).hf, run.hf_key(index))
+    return _folder(f"convert {run.stage_name(index)}", run.stage(index).hf, run.keys.hf(index))
 
 
 def evaluation_parts(run: RunDir, index: StageIndex | None) -> list[Part]:
@@ -149,7 +151,7 @@ def evaluation_part(run: RunDir, index: StageIndex | None, benchmark: str | None
     benchmark = benchmark or run.config.evaluation.benchmark
     model = base_part(run) if index is None else hf_part(run, index)
     protocol = run.evaluation("model", benchmark).name
-    problems = run.data_key() if benchmark in OF_THE_RUN else run.benchmark_key(benchmark)
+    problems = run.keys.data() if benchmark in OF_THE_RUN else run.keys.benchmark(benchmark)
     key = digest_of(["evaluation", PART_VERSION["evaluation"], protocol, model.key, problems])
     if model.state != DONE:
         return Part(name, run.root / "evaluations", key, TO_DO)

@@ -1,4 +1,4 @@
-"""The run directory: where everything of a run is, and which settings each part depends on.
+"""The run directory: where everything of a run is.
 
     runs/<name>/
       config.yaml  config.digest         the resolved recipe and the digest that identifies it
@@ -23,45 +23,18 @@
       report.md  report.html  *.png
       published.json                     where its model was published
 
-Each part has a key: the digest of every setting that decides its content and of the key of what it is made from. A
-part that stands under another key was made by another recipe, and is never continued or overwritten in silence.
+Each part has a key, by which it is known whose it is: `part_keys`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from rl_core.config import RecipeConfig
+from rl_core.config import SFT, RecipeConfig, StageIndex
 from rl_core.config.models import LoraConfig
-from rl_core.config.recipe import BEFORE_THE_STAGES
-from rl_core.errors import MistakeError
-from rl_core.evaluation.benchmarks import BENCHMARKS, benchmark_name
-from rl_core.manifest import digest_of, read_manifest
-
-# Raise when a change of the code changes what a part contains, so that finished parts are made again.
-PART_VERSION = {
-    "sources": 1,
-    "data": 2,
-    "base": 2,
-    "sft": 1,
-    "pairs": 1,
-    "reward_model_training": 1,
-    "reward_model": 1,
-    "stage": 2,
-    "hf": 1,
-    "evaluation": 1,
-    "benchmark": 1,
-}
-# Settings of `rollout` that lay the work out on devices.
-LAYOUT_OF_ROLLOUT: dict[str, Any] = {
-    "max_concurrent_sequences": True,
-    "vllm": {"gpu_memory_utilization": True, "tensor_parallel_size": True},
-}
-
-
-SFT: Literal["sft"] = "sft"
-StageIndex = int | Literal["sft"]
-"""A part that trains a policy: a stage of the recipe, 0 the first, or what goes before them."""
+from rl_core.evaluation.benchmarks import benchmark_name
+from rl_core.manifest import digest_of
+from rl_core.part_keys import PartKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +87,15 @@ class StageDir:
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """One run: its recipe, its folder, and the key of each of its parts."""
+    """One run: its recipe and its folder."""
 
     root: Path
     config: RecipeConfig
+
+    @property
+    def keys(self) -> PartKeys:
+        """What each of its parts is known by."""
+        return PartKeys(self.config)
 
     @property
     def config_file(self) -> Path:
@@ -175,15 +153,9 @@ class RunDir:
             return self.config.sft.lora if self.config.sft else None
         return self.config.policy.lora
 
-    def stage_before(self, index: StageIndex) -> StageIndex | None:
-        """The one whose model `index` starts from; None: the base model."""
-        if index == SFT:
-            return None
-        return index - 1 if index else SFT if self.config.sft else None
-
     def first_policy(self, index: StageIndex) -> Path:
         """The Hugging Face folder that stage `index` starts from."""
-        before = self.stage_before(index)
+        before = self.config.stage_before(index)
         return self.base if before is None else self.stage(before).hf
 
     def model_below(self, index: StageIndex) -> Path:
@@ -192,7 +164,7 @@ class RunDir:
 
     def first_adapter(self, index: int) -> Path | None:
         """The folder of the adapter that stage `index` goes on with; None: it begins with a new one, or has none."""
-        lora, before = self.config.policy.lora, self.stage_before(index)
+        lora, before = self.config.policy.lora, self.config.stage_before(index)
         if lora is None or not self._goes_on:
             return None
         if before is not None:
@@ -232,108 +204,7 @@ class RunDir:
         named = self.config.publish.stage if self.config.publish else None
         return len(names) - 1 if named is None else names.index(named)
 
-    @property
-    def config_digest(self) -> str:
-        """Identifies the recipe as a whole. A part that it does not have is left out, and so changes nothing."""
-        values = self.config.model_dump(mode="json")
-        absent = [name for name in BEFORE_THE_STAGES if values[name] is None]
-        return digest_of({name: value for name, value in values.items() if name not in absent})
-
-    def sources_key(self) -> str:
-        data, sft = self.config.data, self.config.sft
-        sources = [data.train.model_dump(mode="json"), data.test.model_dump(mode="json")]
-        sources += [sft.data.model_dump(mode="json")] if sft else []
-        return _key("sources", sources, self._embedded())
-
-    def data_key(self) -> str:
-        data = self.config.data.model_dump(mode="json", exclude={"chat_template"})  # which is in the base's tokenizer
-        pairs = self.config.pairs
-        own_rows = [["pairs", pairs.first_row, pairs.num_rows]] if pairs else []
-        return _key("data", data, self.config.seed, self.sources_key(), *own_rows)
-
-    def benchmark_key(self, benchmark: str) -> str:
-        known = BENCHMARKS.get(benchmark)
-        folder = self.config.evaluation.benchmark_folder
-        return _key("benchmark", benchmark, asdict(known) if known else None, folder, self.config.data.prompt_template)
-
-    def base_key(self) -> str:
-        policy = self.config.policy.model_dump(mode="json", exclude={"lora"})
-        return _key("base", policy, self.config.data.chat_template, self._embedded(), self.data_key())
-
-    def sft_key(self) -> str:
-        """Of the supervised training."""
-        sft = self.config.sft
-        assert sft is not None, "asked only where there is one"
-        measured = {"validation_every_steps"}
-        return _key("sft", sft.model_dump(mode="json", exclude=measured), self.config.seed, self.base_key())
-
-    def pairs_key(self) -> str:
-        pairs = self.config.pairs
-        assert pairs is not None, "asked only where there are any"
-        own = pairs.model_dump(mode="json", exclude={"first_row", "num_rows"})  # which are in the data
-        return _key("pairs", own, self.config.seed, self.policy_key(0))
-
-    def reward_model_training_key(self) -> str:
-        config = self.config.reward_model
-        assert config is not None, "asked only where there is one"
-        return _key("reward_model_training", config.identity(), self.config.seed, self.pairs_key())
-
-    def reward_model_key(self) -> str:
-        """Of the learned reward model: the one that the run trains, or one of a hub."""
-        reward = self.config.learned_reward
-        assert reward is not None, "asked only where there is one"
-        if reward.is_trained_here:
-            return _key("reward_model", self.reward_model_training_key())
-        return _key("reward_model", reward.kwargs["model"], reward.revision)
-
-    def policy_key(self, index: StageIndex) -> str:
-        """Of the model that a stage starts from."""
-        before = self.stage_before(index)
-        return self.base_key() if before is None else self.hf_key(before)
-
-    def stage_key(self, index: StageIndex) -> str:
-        """Of the training of a stage: its own settings and what it starts from."""
-        if index == SFT:
-            return self.sft_key()
-        config = self.config
-        own = config.stages[index].model_dump(mode="json", exclude={"rollout": LAYOUT_OF_ROLLOUT})
-        shared: list[Any] = [config.policy.identity(), *(reward.identity() for reward in config.rewards)]
-        if config.critic is not None:
-            shared.append(config.critic.identity())
-        if config.reward_model is not None:
-            shared.append(self.reward_model_key())
-        # Left out: the layout on devices, so that a run may go on with other processes or another ZeRO stage, and
-        # what is only measured or guarded.
-        return _key("stage", own, config.seed, shared, self.policy_key(index))
-
-    def hf_key(self, index: StageIndex) -> str:
-        checkpoint = self.config.checkpoint
-        return _key("hf", checkpoint.export_dtype, checkpoint.max_shard_bytes, self.stage_key(index))
-
-    def _embedded(self) -> Any:
-        embedded = self.config.embedded
-        return [embedded.model_dump(mode="json"), self.config.seed] if embedded else None
-
 
 def evaluation_name(benchmark: str, protocol: dict[str, Any]) -> str:
     """The name of an evaluation's file in the folder of its model."""
     return f"{benchmark_name(benchmark)}-{digest_of(protocol)}.json"
-
-
-def _key(part: str, *content: Any) -> str:
-    return digest_of([part, PART_VERSION[part], *content])
-
-
-def finished_part(directory: Path, key: str) -> dict[str, Any] | None:
-    """The manifest of a part that is complete under `key`; None when the part is still to be made.
-
-    Raises:
-        MistakeError: the part was made with other settings, or by another version of the code.
-    """
-    manifest = read_manifest(directory)
-    if manifest is not None and manifest["config_digest"] != key:
-        raise MistakeError(
-            f"{directory} was made with other settings (digest {manifest['config_digest']}, now {key}), and is not "
-            "overwritten: take another --run-dir, go back to the settings it was made with, or remove that folder"
-        )
-    return manifest

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from rl_core.config import RecipeConfig
+from rl_core.config import RecipeConfig, StageIndex
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, write_json
 from rl_core.masking import without_secrets
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 INIT_SECONDS = 30.0  # for the first answer; without a bound a training waits for a host that is away
 FINISH_SECONDS = 15.0  # for the last upload; a stage that is stopped has less than 25 s in all

@@ -1,7 +1,8 @@
 """Converts what a stage trained into a model that loads by path alone."""
 
+from rl_core.config import StageIndex
 from rl_core.plan import hf_part
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 from tasks.process import run_stage
 from tasks.recipe_task import STAGE_DELAYS, Made, recipe_task
 

@@ -1,7 +1,8 @@
 """Evaluates one model under the recipe's protocol, on each of its benchmarks."""
 
+from rl_core.config import StageIndex
 from rl_core.plan import evaluations_part
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 from tasks.process import run_stage
 from tasks.recipe_task import STAGE_DELAYS, Made, recipe_task
 

@@ -6,9 +6,9 @@ kept beside the stage, so that the run continues with it when it is started agai
 
 from prefect.logging import get_run_logger
 
-from rl_core.config import RecipeConfig
+from rl_core.config import SFT, RecipeConfig, StageIndex
 from rl_core.manifest import read_json, write_json
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir
 from tasks.display import say
 from tasks.failures import StageOutOfMemory
 from tasks.process import run_stage

@@ -13,7 +13,7 @@ def plan_text(run: RunDir) -> str:
     return "\n\n".join(
         [
             f"# Plan of {config.name}",
-            f"In `{run.root}`, seed {config.seed}, digest `{run.config_digest}`, from `{config.policy.model_name}`.",
+            f"In `{run.root}`, seed {config.seed}, digest `{run.keys.recipe()}`, from `{config.policy.model_name}`.",
             _table(["stage", "steps", "prompts x samples", "response tokens", "learning rate"], _stages(config)),
             _table(["part", "status"], [[part.name, part.status] for part in all_parts(run)]),
         ]

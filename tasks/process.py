@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rl_core.config import StageIndex
 from rl_core.config.training import GuardConfig
 from rl_core.masking import without_secrets
 from rl_core.process_guard import guarded, guarded_environment
 from rl_core.progress import BEAT, FORMAT_VARIABLE, Update
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 from tasks.display import Display, say
 from tasks.failures import failure
 from tasks.pipes import Pipes

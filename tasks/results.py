@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from rl_core.config import SFT
 from rl_core.evaluation.benchmarks import benchmark_name
 from rl_core.manifest import read_json
 from rl_core.plan import DONE, evaluation_parts
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 
 
 def results_table(run: RunDir) -> list[dict[str, str]]:

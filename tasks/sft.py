@@ -1,7 +1,8 @@
 """Fine-tunes the base model on given answers."""
 
+from rl_core.config import SFT
 from rl_core.plan import training_part
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from tasks.memory import run_within_memory
 from tasks.recipe_task import STAGE_DELAYS, Made, recipe_task
 

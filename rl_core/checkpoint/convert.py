@@ -13,7 +13,7 @@ from rl_core.checkpoint.layouts import names_in_checkpoint
 from rl_core.checkpoint.merge import MergedModel
 from rl_core.checkpoint.tensors import StoredModel, TensorSource, stored_tensors
 from rl_core.checkpoint.verify import verify_logits, verify_tensors, verify_tokenizer
-from rl_core.config import RecipeConfig
+from rl_core.config import SFT, RecipeConfig, StageIndex
 from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.data.parquet import load_problems
 from rl_core.errors import MistakeError
@@ -23,7 +23,8 @@ from rl_core.models.load import DTYPES
 from rl_core.models.lora import A, write_adapter
 from rl_core.models.settings import override_settings
 from rl_core.models.source import find_model
-from rl_core.run_dir import SFT, RunDir, StageIndex, finished_part
+from rl_core.part_keys import finished_part
+from rl_core.run_dir import RunDir
 from rl_core.training.summary import read_summary, update_summary
 
 NOT_COPIED = ("*.safetensors", "*.bin", "*.pt", "*.index.json", "manifest.json")  # weights, and what describes them
@@ -53,10 +54,10 @@ def convert_stage(run: RunDir, index: StageIndex) -> None:
     if summary is None:
         command = SFT if index == SFT else f"train --stage {index}"
         raise MistakeError(f"stage {name} is not trained yet: run `python -m rl_core {command}` first")
-    manifest = finished_part(stage.hf, run.hf_key(index))
+    manifest = finished_part(stage.hf, run.keys.hf(index))
     if manifest is None:
         verified = _publish(run, index, stage.root / summary["checkpoint"], stage.hf)
-        manifest = finished_part(stage.hf, run.hf_key(index))
+        manifest = finished_part(stage.hf, run.keys.hf(index))
         print(f"converted {name}: {verified}")
     else:
         print(f"stage {name}: already converted")
@@ -76,7 +77,7 @@ def convert_checkpoint(run: RunDir, index: StageIndex, step: int, target: Path) 
     checkpoint = run.stage(index).checkpoint(step)
     if read_manifest(checkpoint) is None:
         raise MistakeError(f"--step {step}: {checkpoint} is no whole checkpoint; it may have been removed meanwhile")
-    if finished_part(target, run.hf_key(index)) is None:
+    if finished_part(target, run.keys.hf(index)) is None:
         verified = _publish(run, index, checkpoint, target)
         print(f"converted {run.stage_name(index)} step {step}: {verified}")
     else:
@@ -85,7 +86,7 @@ def convert_checkpoint(run: RunDir, index: StageIndex, step: int, target: Path) 
 
 def _publish(run: RunDir, index: StageIndex, checkpoint: Path, target: Path) -> dict[str, Any]:
     """Convert a checkpoint of a stage into a folder of the run; what was verified."""
-    with publishing(target, key=run.hf_key(index), **{RECORD: prompt_record(run.config.data)}) as folder:
+    with publishing(target, key=run.keys.hf(index), **{RECORD: prompt_record(run.config.data)}) as folder:
         verified = _convert_policy(run, index, checkpoint / "policy", folder)
         verified["tokenizer_texts"] = verify_tokenizer(folder, _texts(run))
         write_json(folder / "verification.json", verified)
@@ -289,7 +290,7 @@ def _card(run: RunDir, index: StageIndex, step: int) -> str:
         name=config.name,
         stage=run.stage_name(index),
         step=step,
-        digest=run.config_digest,
+        digest=run.keys.recipe(),
         model=config.policy.model_name,
         how=how,
         limited=limited,

@@ -7,7 +7,7 @@ from rl_core.config.evaluation import EvaluationConfig, ProtocolConfig
 from rl_core.config.load import EMBEDDED_PRESET, check_config, dump_config, load_config, load_reevaluation
 from rl_core.config.models import OptimizerConfig
 from rl_core.config.pairs import PairsConfig
-from rl_core.config.recipe import RecipeConfig
+from rl_core.config.recipe import SFT, RecipeConfig, StageIndex
 from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.config.reward_model import RewardModelConfig
 from rl_core.config.rollout import RolloutConfig
@@ -16,6 +16,7 @@ from rl_core.config.stage import StageConfig
 
 __all__ = [
     "EMBEDDED_PRESET",
+    "SFT",
     "AlgorithmConfig",
     "DatasetConfig",
     "EmbeddedConfig",
@@ -29,6 +30,7 @@ __all__ = [
     "RolloutConfig",
     "SftConfig",
     "StageConfig",
+    "StageIndex",
     "check_config",
     "dump_config",
     "load_config",

@@ -1,6 +1,6 @@
 """The whole recipe: its sections, and the rules between them."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,9 @@ from rl_core.config.tracking import TrackingConfig
 from rl_core.config.training import CheckpointConfig, GuardConfig, TrainingConfig
 
 INHERITED_BY_STAGES = ("rollout", "algorithm", "optimizer")
+SFT: Literal["sft"] = "sft"
+StageIndex = int | Literal["sft"]
+"""A part that trains a policy: a stage of the recipe, 0 the first, or what goes before them."""
 BEFORE_THE_STAGES = ("sft", "pairs", "reward_model")  # parts that a recipe has where it has their section
 
 
@@ -62,6 +65,12 @@ class RecipeConfig(Section):
     def learned_reward(self) -> RewardConfig | None:
         """The learned reward model among the rewards, if there is one."""
         return next((reward for reward in self.rewards if reward.is_reward_model), None)
+
+    def stage_before(self, index: StageIndex) -> StageIndex | None:
+        """The one whose model `index` starts from; None: the base model."""
+        if index == SFT:
+            return None
+        return index - 1 if index else SFT if self.sft else None
 
     @model_validator(mode="before")
     @classmethod

@@ -9,14 +9,15 @@ A data set that the project makes itself, or draws out of another, has nothing t
 from pathlib import Path
 from typing import Any
 
-from rl_core.config import RecipeConfig
+from rl_core.config import SFT, RecipeConfig
 from rl_core.config.data import DataConfig, DatasetConfig
 from rl_core.config.sft import TracesConfig
 from rl_core.data.local import check_unchanged, copy_local
 from rl_core.data.raw import check_suffix
 from rl_core.manifest import publishing
+from rl_core.part_keys import finished_part
 from rl_core.progress import Progress
-from rl_core.run_dir import SFT, RunDir, finished_part
+from rl_core.run_dir import RunDir
 
 
 def download_sources(run: RunDir) -> None:
@@ -27,7 +28,7 @@ def download_sources(run: RunDir) -> None:
         ConnectionError: the hub did not answer; running the stage again may help.
     """
     datasets = fetched(run.config)
-    finished = finished_part(run.sources, run.sources_key())
+    finished = finished_part(run.sources, run.keys.sources())
     if finished is not None:
         for split, origin in finished["sources"].items():
             if origin["source"] == "path":
@@ -36,7 +37,7 @@ def download_sources(run: RunDir) -> None:
         return
     found: dict[str, Any] = {}
     with (
-        publishing(run.sources, key=run.sources_key(), sources=found) as partial,
+        publishing(run.sources, key=run.keys.sources(), sources=found) as partial,
         Progress("download", len(datasets), "data set") as progress,
     ):
         for done, (split, dataset) in enumerate(datasets.items()):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_core.config import SFT
 from rl_core.config.data import DatasetConfig
 from rl_core.config.pairs import PairsConfig
 from rl_core.data.download import address, download_sources, field_of, origins, splits
@@ -33,8 +34,9 @@ from rl_core.data.rows import (
 from rl_core.data.traces import choose_answers, read_answers
 from rl_core.errors import MistakeError
 from rl_core.manifest import file_digest, publishing, read_manifest
+from rl_core.part_keys import finished_part
 from rl_core.progress import Progress
-from rl_core.run_dir import SFT, RunDir, finished_part
+from rl_core.run_dir import RunDir
 
 SET_ASIDE = "set_aside.jsonl"
 REPAIRED = "repaired.jsonl"
@@ -67,7 +69,7 @@ def prepare_data(run: RunDir) -> None:
     download_sources(run)
     sources = read_manifest(run.sources)
     assert sources is not None, "download_sources returns only when its folder is complete"
-    finished = finished_part(run.data, run.data_key())
+    finished = finished_part(run.data, run.keys.data())
     if finished is not None:
         if finished["sources_digest"] != sources["digest"]:
             raise MistakeError(
@@ -224,7 +226,7 @@ def _publish(run: RunDir, sources: dict[str, Any], found: dict[str, _Split], par
         "template_text_removed": {split: _shortened(result.kept, split, run) for split, result in found.items()},
         "dataset_digests": digests,
     }
-    with publishing(run.data, key=run.data_key(), **facts) as partial:
+    with publishing(run.data, key=run.keys.data(), **facts) as partial:
         for split, rows in parts.items():
             file = partial / f"{split}.parquet"
             write_problems(file, rows, split=split, data_source=data_sources[split], data=data)

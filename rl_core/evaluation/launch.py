@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from rl_core.config import dump_config
+from rl_core.config import StageIndex, dump_config
 from rl_core.manifest import write_text
 from rl_core.rollout.choose import check_engines
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 from rl_core.training.launch import is_worker, num_processes, start_processes
 
 

@@ -20,7 +20,8 @@ from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmark_files import local_file, read_benchmark
 from rl_core.evaluation.benchmarks import BENCHMARKS, OF_THE_RUN, Benchmark, benchmark_name, is_file
 from rl_core.manifest import file_digest, publishing
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.part_keys import finished_part
+from rl_core.run_dir import RunDir
 
 PROBLEMS = "problems.parquet"
 
@@ -44,7 +45,7 @@ def take_benchmarks(run: RunDir) -> None:
     for benchmark in evaluation.benchmarks:
         if benchmark in OF_THE_RUN:
             continue
-        folder, key = run.benchmark(benchmark), run.benchmark_key(benchmark)
+        folder, key = run.benchmark(benchmark), run.keys.benchmark(benchmark)
         field = "evaluation.benchmark" if benchmark == evaluation.benchmark else "evaluation.further_benchmarks"
         finished = finished_part(folder, key)
         if finished is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from rl_core.config import StageIndex
 from rl_core.config.data import PromptConfig
 from rl_core.config.evaluation import EvaluationConfig
 from rl_core.config.models import PolicyConfig
@@ -34,12 +35,13 @@ from rl_core.evaluation.sampling import sample_missing
 from rl_core.evaluation.verifiers import disagree, second_figures
 from rl_core.manifest import read_json, read_manifest, write_json
 from rl_core.models.load import context_tokens
+from rl_core.part_keys import finished_part
 from rl_core.rewards import Scorer
 from rl_core.rollout.choose import Choice, choose_engine
 from rl_core.rollout.collect import Limits, scored, tokenize_prompts
 from rl_core.rollout.engine import RolloutEngine
 from rl_core.rollout.start import start_engine
-from rl_core.run_dir import RunDir, StageIndex, finished_part
+from rl_core.run_dir import RunDir
 from rl_core.training.records import rollouts_table, write_table
 from rl_core.training.summary import update_summary
 from rl_core.types import Problem
@@ -103,7 +105,7 @@ def _work_of_run(run: RunDir, benchmark: str, model_digest: str) -> Work:
         source: dict[str, Any] = {"source": {"source": "run", "split": benchmark}}
     else:
         folder = run.benchmark(benchmark)
-        manifest = finished_part(folder, run.benchmark_key(benchmark))
+        manifest = finished_part(folder, run.keys.benchmark(benchmark))
         if manifest is None:
             raise MistakeError(f"{folder} does not hold {name} yet: run `python -m rl_core prepare` first")
         problems = folder / PROBLEMS

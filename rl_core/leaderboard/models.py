@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rl_core.config import load_config
+from rl_core.config import SFT, StageIndex, load_config
 from rl_core.config.reevaluation import HubModelConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import read_json, read_manifest, write_json
 from rl_core.plan import step_folders
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 BASE = "base"
 NOTE = "model.json"  # in the folder of a model's evaluations: which checkpoint it was converted from

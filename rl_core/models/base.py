@@ -9,7 +9,8 @@ from rl_core.data.prompt import prompt_messages
 from rl_core.manifest import locked, publishing, read_manifest
 from rl_core.models.settings import check_description, override_settings, set_chat_template
 from rl_core.models.source import ModelFolder, find_model
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.part_keys import finished_part
+from rl_core.run_dir import RunDir
 
 
 def make_base_model(run: RunDir) -> None:
@@ -19,14 +20,14 @@ def make_base_model(run: RunDir) -> None:
         MistakeError: there is no such model, or the recipe cannot be run with it.
         ConnectionError: the hub did not answer as it should; trying again may help.
     """
-    if finished_part(run.base, run.base_key()) is not None:
+    if finished_part(run.base, run.keys.base()) is not None:
         print("base model: already there")
         return
     policy = run.config.policy
     source = _embedded(run) if policy.model_name == "embedded" else find_model(policy)
     if isinstance(source, ModelFolder):
         source.check()
-    with publishing(run.base, key=run.base_key(), source=policy.model_name) as folder:
+    with publishing(run.base, key=run.keys.base(), source=policy.model_name) as folder:
         source.take_description(folder)
         override_settings(folder, policy.hf_config_overrides)
         set_chat_template(folder, run.config.data.chat_template)
@@ -39,13 +40,13 @@ def _embedded(run: RunDir) -> ModelFolder:
 
     One process makes it while others wait, each model in a folder of its own, on which the lock is.
     """
-    own = cache_folder("base") / run.base_key()
+    own = cache_folder("base") / run.keys.base()
     own.mkdir(parents=True, exist_ok=True)
     model = own / "model"
     with locked(own, wait=True):
         if read_manifest(model) is None:
             assert run.config.embedded is not None, "the schema requires the section where the model is embedded"
-            with publishing(model, key=run.base_key()) as fresh:
+            with publishing(model, key=run.keys.base()) as fresh:
                 _warm_up(run, run.config.embedded, fresh)
         else:
             print(f"base model: from the cache {model}")

@@ -19,7 +19,8 @@ from rl_core.models.adapter_settings import CONFIG as ADAPTER
 from rl_core.models.adapter_settings import FOLDER as ADAPTER_FOLDER
 from rl_core.models.adapter_settings import read_lora, require_head
 from rl_core.models.source import HubModel, ModelFolder, model_folder
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.part_keys import finished_part
+from rl_core.run_dir import RunDir
 
 FIELD = "rewards: reward_model: model"
 REVISION_FIELD = "rewards: reward_model: revision"
@@ -80,7 +81,7 @@ def take_reward_model(run: RunDir) -> None:
         return
     if fetched_reward_model(run.config) is None:
         _try_template(Path(reward.kwargs["model"]).expanduser(), run.config)
-    elif finished_part(run.reward_model, run.reward_model_key()) is not None:
+    elif finished_part(run.reward_model, run.keys.reward_model()) is not None:
         print("reward model: already there")
     else:
         _fetch(run, reward)
@@ -107,7 +108,7 @@ def _fetch(run: RunDir, reward: RewardConfig) -> None:
     name = reward.kwargs["model"]
     assert model_folder(name, FIELD) is None, "what is a folder is not fetched"
     source = HubModel(name, reward.revision, FIELD, REVISION_FIELD)
-    with publishing(run.reward_model, key=run.reward_model_key(), source=name) as folder:
+    with publishing(run.reward_model, key=run.keys.reward_model(), source=name) as folder:
         source.take_description(folder)
         _check_description(folder, name, reward)
         _try_template(folder, run.config)

@@ -63,7 +63,7 @@ def export_reward_model(run: RunDir, config: RewardModelConfig, summary: dict[st
     model = run.reward_model_training.root / summary["checkpoint"] / MODEL
     dtype, max_shard_bytes = DTYPES[run.config.checkpoint.export_dtype], run.config.checkpoint.max_shard_bytes
     base = run.first_policy(0)
-    with publishing(run.reward_model, key=run.reward_model_key()) as folder:
+    with publishing(run.reward_model, key=run.keys.reward_model()) as folder:
         _describe(base, folder, dtype, model)
         source = _source(base, model / "weights", config.lora, _shapes(folder))
         export_weights(source, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
@@ -181,7 +181,7 @@ def _card(run: RunDir, summary: dict[str, Any]) -> str:
         name=run.config.name,
         base=f"{run.config.policy.model_name} ({base.get('model_type', 'unknown')})",
         pairs=summary["pairs"]["train"]["pairs"],
-        digest=run.config_digest,
+        digest=run.keys.recipe(),
         held_out=held_out["num_pairs"],
         accuracy=held_out["value"],
     )

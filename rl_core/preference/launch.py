@@ -6,7 +6,8 @@ from typing import Any
 from rl_core.config import RewardModelConfig
 from rl_core.errors import GuardStop, MistakeError
 from rl_core.manifest import read_json, read_manifest
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.part_keys import finished_part
+from rl_core.run_dir import RunDir
 from rl_core.training.launch import is_worker, num_processes, require_policy_and_data, start_workers
 
 COMMAND = "reward-model"
@@ -26,7 +27,7 @@ def train_reward_model(run: RunDir) -> None:
     config = run.config.reward_model
     if config is None:
         raise MistakeError("reward_model: the recipe has no such section")
-    if finished_part(run.reward_model, run.reward_model_key()) is not None:
+    if finished_part(run.reward_model, run.keys.reward_model()) is not None:
         print("reward model: already there")
         return
     summary = read_summary(run)
@@ -55,14 +56,14 @@ def read_summary(run: RunDir) -> dict[str, Any] | None:
     if not isinstance(summary, dict) or summary.get("status") != "complete":
         return None
     manifest = read_manifest(training.root / summary["checkpoint"])
-    if manifest is None or manifest["config_digest"] != run.reward_model_training_key():
+    if manifest is None or manifest["config_digest"] != run.keys.reward_model_training():
         return None
     return summary
 
 
 def _require_inputs(run: RunDir) -> None:
     require_policy_and_data(run, 0)
-    if finished_part(run.pairs, run.pairs_key()) is None:
+    if finished_part(run.pairs, run.keys.pairs()) is None:
         raise MistakeError(f"{run.pairs} does not hold the recipe's pairs: run `python -m rl_core pairs` first")
 
 

@@ -18,11 +18,12 @@ from rl_core.data.parquet import PromptedProblem, load_problems, load_solutions
 from rl_core.errors import MistakeError
 from rl_core.evaluation.figures import CORRECT
 from rl_core.manifest import publishing
+from rl_core.part_keys import finished_part
 from rl_core.preference.pairing import PAIRED, Answered, Pair, Response, choose_pairs, held_out_problems
 from rl_core.preference.sampling import sample_responses
 from rl_core.preference.table import write_pairs, write_samples
 from rl_core.rewards import Scorer
-from rl_core.run_dir import RunDir, finished_part
+from rl_core.run_dir import RunDir
 from rl_core.training.launch import require_policy_and_data
 from rl_core.world import derive_seed
 
@@ -40,7 +41,7 @@ def make_pairs(run: RunDir) -> None:
     pairs = run.config.pairs
     if pairs is None:
         raise MistakeError("pairs: the recipe has no such section")
-    if finished_part(run.pairs, run.pairs_key()) is not None:
+    if finished_part(run.pairs, run.keys.pairs()) is not None:
         print("pairs: already there")
     else:
         require_policy_and_data(run, 0)
@@ -83,7 +84,7 @@ def _make(run: RunDir, pairs: PairsConfig, file: Path) -> None:
     }
     counts = _counts(problems, sampled, num_too_long, outcomes, splits)
     prompts = {problem.index: problem.messages for problem in problems}
-    with publishing(run.pairs, key=run.pairs_key(), **counts) as folder:
+    with publishing(run.pairs, key=run.keys.pairs(), **counts) as folder:
         for name, split in splits.items():
             write_pairs(folder / f"{name}.parquet", split, prompts)
         write_samples(

@@ -45,7 +45,7 @@ def sample_responses(
     Raises:
         MistakeError: what `folder` holds was sampled with other settings, or no prompt fits the model's context.
     """
-    _own(folder, run.pairs_key())
+    _own(folder, run.keys.pairs())
     policy = run.first_policy(0)
     tokenizer = AutoTokenizer.from_pretrained(policy)
     context = context_tokens(policy)

@@ -51,7 +51,7 @@ class RewardTraining:
 
     def __init__(self, run: RunDir, config: RewardModelConfig, world: World) -> None:
         self.run_dir, self.config, self.world = run, config, world
-        self.files, self.key = run.reward_model_training, run.reward_model_training_key()
+        self.files, self.key = run.reward_model_training, run.keys.reward_model_training()
         self.seed = run.config.seed
         seed_everything(self.seed, FIELD)  # of which A of the adapter is drawn
         start = run.first_policy(0)

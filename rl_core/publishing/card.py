@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rl_core.config import RecipeConfig
+from rl_core.part_keys import PartKeys
 from rl_core.report.document import Block, Bullets, Code, Heading, Paragraph, Preformatted, Table
 from rl_core.report.facts import RunFacts, StageFacts
 from rl_core.report.markdown import to_markdown
@@ -142,9 +143,7 @@ def _origin(data: Mapping[str, Any]) -> list[str]:
 
 
 def _digest(facts: RunFacts) -> str:
-    from rl_core.run_dir import RunDir
-
-    return RunDir(facts.root, facts.config).config_digest
+    return PartKeys(facts.config).recipe()
 
 
 def _model_digest(stage: StageFacts) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from rl_core.config import SFT
 from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
 from rl_core.report.facts import Evaluation, FineTuning, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from rl_core.tracking import run_url
 from rl_core.work import read_work
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl_core.config import RecipeConfig
+from rl_core.config import SFT, RecipeConfig
 from rl_core.hardware import Hardware
-from rl_core.run_dir import SFT
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from typing import Any
 from rl_core import __version__
 from rl_core.config import dump_config
 from rl_core.opening import short_path
+from rl_core.part_keys import PartKeys
 from rl_core.report.document import Block, Bullets, Code, Heading, Paragraph, Preformatted, Table
 from rl_core.report.facts import RunFacts
 from rl_core.report.wording import ABSENT, count, listed, plain
-from rl_core.run_dir import RunDir
 
 ALL_TEXT = frozenset(range(4))
 
@@ -107,7 +107,7 @@ def _digests(facts: RunFacts) -> list[list[str]]:
     ]
     tests = {model.evaluation.dataset_digest for model in facts.models} - {""}
     rows += [["data set of the evaluations", Code(digest), ""] for digest in sorted(tests)]
-    return [["configuration", Code(RunDir(facts.root, facts.config).config_digest), ""], *rows]
+    return [["configuration", Code(PartKeys(facts.config).recipe()), ""], *rows]
 
 
 def _versions(facts: RunFacts) -> list[Block]:

@@ -1,7 +1,8 @@
 """Starts the stage `sft`: in this process where one is enough, under torchrun's agent where there are more."""
 
+from rl_core.config import SFT
 from rl_core.errors import MistakeError
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from rl_core.training.launch import is_worker, num_processes, require_policy_and_data, start_workers
 
 

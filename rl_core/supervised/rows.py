@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from rl_core.config import SftConfig
+from rl_core.config import SFT, SftConfig
 from rl_core.data.parquet import PromptedProblem, load_problems
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from rl_core.training.batching import Sample
 from rl_core.world import derive_seed
 

@@ -8,10 +8,11 @@ from transformers import AutoTokenizer
 
 from rl_core.checkpoint.saving import CheckpointSaver
 from rl_core.checkpoint.state import restore_checkpoint
+from rl_core.config import SFT
 from rl_core.manifest import write_json
 from rl_core.memory import peak_memory_bytes
 from rl_core.models.load import attention_of, load_causal_lm
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from rl_core.supervised.loop import SupervisedLoop, resume, whole_batches
 from rl_core.supervised.loss import negative_log_likelihood, weighted_alike
 from rl_core.supervised.rows import load_rows
@@ -59,7 +60,7 @@ class SupervisedTraining:
         self.saver = CheckpointSaver(
             self.learner,
             config=run.config,
-            key=run.sft_key(),
+            key=run.keys.sft(),
             tokenizer=tokenizer,
             prompts=[tuple(sample.prompt_ids) for sample in self.rows.train],
         )
@@ -69,7 +70,7 @@ class SupervisedTraining:
         if self.world.is_first:
             print(self._plan(), flush=True)
         last_step, last_line = resume(
-            SFT, self.files.checkpoints, self.run_dir.sft_key(), self.learner, self.nonfinite, restore_checkpoint
+            SFT, self.files.checkpoints, self.run_dir.keys.sft(), self.learner, self.nonfinite, restore_checkpoint
         )
         loop = SupervisedLoop(
             f"train {SFT}",

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from rl_core.config import RecipeConfig, dump_config
+from rl_core.config import RecipeConfig, StageIndex, dump_config
 from rl_core.config.standalone import StandaloneConfig
 from rl_core.environment import has_accelerator
 from rl_core.errors import (
@@ -22,9 +22,10 @@ from rl_core.errors import (
 )
 from rl_core.manifest import write_text
 from rl_core.models.reward_source import fetched_reward_model
+from rl_core.part_keys import finished_part
 from rl_core.process_guard import PARENT_VARIABLE
 from rl_core.rollout.choose import check_engines
-from rl_core.run_dir import RunDir, StageDir, StageIndex, finished_part
+from rl_core.run_dir import RunDir, StageDir
 from rl_core.training.signals import SIGNAL_EXIT
 
 
@@ -72,9 +73,9 @@ def num_processes(config: RecipeConfig | StandaloneConfig) -> int:
 
 def _require_inputs(run: RunDir, index: int) -> None:
     require_policy_and_data(run, index)
-    if fetched_reward_model(run.config) and finished_part(run.reward_model, run.reward_model_key()) is None:
+    if fetched_reward_model(run.config) and finished_part(run.reward_model, run.keys.reward_model()) is None:
         raise MistakeError(f"{run.reward_model} does not hold the reward model: run `python -m rl_core warm-up` first")
-    if run.config.reward_model and finished_part(run.reward_model, run.reward_model_key()) is None:
+    if run.config.reward_model and finished_part(run.reward_model, run.keys.reward_model()) is None:
         raise MistakeError(
             f"{run.reward_model} does not hold the reward model: run `python -m rl_core reward-model` first"
         )
@@ -82,10 +83,10 @@ def _require_inputs(run: RunDir, index: int) -> None:
 
 def require_policy_and_data(run: RunDir, index: StageIndex) -> None:
     """Raise MistakeError where the run's data, or the model that stage `index` starts from, is not there."""
-    if finished_part(run.data, run.data_key()) is None:
+    if finished_part(run.data, run.keys.data()) is None:
         raise MistakeError(f"{run.data} does not hold this recipe's data: run `python -m rl_core prepare` first")
-    start, before = run.first_policy(index), run.stage_before(index)
-    if finished_part(start, run.policy_key(index)) is None:
+    start, before = run.first_policy(index), run.config.stage_before(index)
+    if finished_part(start, run.keys.policy(index)) is None:
         command = "warm-up" if before is None else f"convert --stage {before}"
         raise MistakeError(f"{start} does not hold the stage's first policy: run `python -m rl_core {command}` first")
 

@@ -6,7 +6,7 @@ sampling takes as many problems as it needs.
 
 import numpy as np
 
-from rl_core.run_dir import StageIndex
+from rl_core.config import StageIndex
 from rl_core.world import derive_seed
 
 

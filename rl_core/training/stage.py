@@ -71,7 +71,7 @@ class StageTraining:
         self.saver = CheckpointSaver(
             self.learner,
             config=self.config,
-            key=run.stage_key(index),
+            key=run.keys.stage(index),
             tokenizer=self.tokenizer,
             prompts=[problem.prompt_ids for problem in self.problems.train],
             critic=self.critic,
@@ -225,7 +225,7 @@ class StageTraining:
 
     def _resume(self) -> int:
         """Restore the newest checkpoint; returns its step, 0 where there is none."""
-        checkpoints = complete_checkpoints(self.files.checkpoints, self.run_dir.stage_key(self.index))
+        checkpoints = complete_checkpoints(self.files.checkpoints, self.run_dir.keys.stage(self.index))
         step, last_line = 0, None
         if checkpoints:
             state = restore_checkpoint(checkpoints[-1], self.learner, self.critic)

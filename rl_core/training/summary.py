@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+from rl_core.config import StageIndex
 from rl_core.manifest import read_json, read_manifest, write_json
-from rl_core.run_dir import RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 
 def read_summary(run: RunDir, index: StageIndex) -> dict[str, Any] | None:
@@ -14,7 +15,7 @@ def read_summary(run: RunDir, index: StageIndex) -> dict[str, Any] | None:
     if not isinstance(summary, dict) or summary.get("status") != "complete":
         return None
     manifest = read_manifest(stage.root / summary["checkpoint"])
-    if manifest is None or manifest["config_digest"] != run.stage_key(index):
+    if manifest is None or manifest["config_digest"] != run.keys.stage(index):
         return None
     return summary
 

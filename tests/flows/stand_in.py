@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from rl_core.config import load_config
+from rl_core.config import SFT, StageIndex, load_config
 from rl_core.manifest import publishing, read_manifest, write_json
 from rl_core.plan import (
     DONE,
@@ -27,7 +27,7 @@ from rl_core.plan import (
 )
 from rl_core.process_guard import guard_process
 from rl_core.progress import Progress
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir
 from rl_core.stacks import answer_with_stacks
 
 STEPS_OF_SFT = 2
@@ -75,7 +75,7 @@ def main() -> int:
             "pairs": (run.pairs, run.pairs_key),
             "reward-model": (run.reward_model, run.reward_model_key),
         }
-        folder, key = folders.get(options.work) or (run.stage(options.stage).hf, lambda: run.hf_key(options.stage))
+        folder, key = folders.get(options.work) or (run.stage(options.stage).hf, lambda: run.keys.hf(options.stage))
         fill(run, folder, key(), options.work, options.stage)
     return 0
 
@@ -106,7 +106,7 @@ def fill(run: RunDir, folder: Path, key: str, work: str, stage: StageIndex | Non
 def train(run: RunDir, index: StageIndex, step_seconds: float) -> None:
     if training_part(run, index).state == DONE:
         return
-    stage, key = run.stage(index), run.stage_key(index)
+    stage, key = run.stage(index), run.keys.stage(index)
     steps = STEPS_OF_SFT if index == SFT else run.config.stages[index].steps
     last = newest_checkpoint(stage.checkpoints)
     asked_to_stop = []

@@ -42,7 +42,7 @@ def main() -> int:
 def convert(options: argparse.Namespace) -> int:
     record(f"convert {options.stage} {options.step}")
     run = RunDir(options.run_dir, load_config(options.config))
-    with publishing(options.hf_ckpt_path, key=run.hf_key(options.stage)) as folder:
+    with publishing(options.hf_ckpt_path, key=run.keys.hf(options.stage)) as folder:
         (folder / "content.txt").write_text(f"model {options.stage} {options.step}")
     return 0
 

@@ -93,7 +93,7 @@ def trained(root: Path, folder: Path, environment: dict[str, str], *overrides: s
 def plant(run: RunDir) -> None:
     """A model of the second stage: that of the first, with its weights shaken."""
     before, torch_seed = run.stage(0).hf, torch.Generator().manual_seed(0)
-    with publishing(run.stage(1).hf, key=run.hf_key(1)) as folder:
+    with publishing(run.stage(1).hf, key=run.keys.hf(1)) as folder:
         for file in before.iterdir():
             if file.is_file() and file.suffix != ".safetensors" and file.name != "manifest.json":
                 shutil.copyfile(file, folder / file.name)

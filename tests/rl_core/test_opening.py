@@ -17,7 +17,7 @@ def test_opening_writes_the_resolved_recipe_and_its_digest(tmp_path: Path) -> No
     with open_run(config, tmp_path / "run") as run:
         assert yaml.safe_load(run.config_file.read_text())["seed"] == 7
         assert load_config(run.config_file) == config
-        assert run.config_digest_file.read_text() == f"{run.config_digest}\n"
+        assert run.config_digest_file.read_text() == f"{run.keys.recipe()}\n"
 
 
 def test_a_run_is_open_in_one_place_at_a_time_and_free_afterwards(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_lock_left_by_a_dead_process_does_not_count(tmp_path: Path) -> None:
 
 
 def test_parts_of_another_recipe_are_refused_with_what_differs_and_what_to_do(tmp_path: Path) -> None:
-    with open_run(load_config(), tmp_path / "run") as run, publishing(run.data, key=run.data_key()) as partial:
+    with open_run(load_config(), tmp_path / "run") as run, publishing(run.data, key=run.keys.data()) as partial:
         (partial / "train.parquet").write_text("rows")
     before = run.config_file.read_text()
 
@@ -64,7 +64,7 @@ def test_parts_of_another_recipe_are_refused_with_what_differs_and_what_to_do(tm
 
 
 def test_settings_that_decide_no_part_may_change(tmp_path: Path) -> None:
-    with open_run(load_config(), tmp_path / "run") as run, publishing(run.data, key=run.data_key()) as partial:
+    with open_run(load_config(), tmp_path / "run") as run, publishing(run.data, key=run.keys.data()) as partial:
         (partial / "train.parquet").write_text("rows")
     with open_run(load_config(overrides=["tracking.wandb=disabled", "stages.2.steps=50"]), tmp_path / "run") as run:
         assert yaml.safe_load(run.config_file.read_text())["stages"][2]["steps"] == 50
@@ -86,4 +86,4 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
 def test_the_run_is_found_by_the_same_keys_from_its_own_configuration(tmp_path: Path) -> None:
     with open_run(load_config(overrides=["seed=3"]), tmp_path / "run") as run:
         again = RunDir(run.root, load_config(run.config_file))
-    assert again.stage_key(2) == run.stage_key(2)
+    assert again.keys.stage(2) == run.keys.stage(2)

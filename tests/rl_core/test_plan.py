@@ -40,7 +40,7 @@ def test_of_an_empty_folder_everything_is_to_do_in_the_order_of_the_recipe(run: 
 
 
 def test_a_folder_is_done_only_under_its_own_key_and_while_its_files_are_whole(run: RunDir) -> None:
-    make(run.data, run.data_key())
+    make(run.data, run.keys.data())
     assert data_part(run).state == DONE
     assert len(data_part(run).digest) == 16
     (run.data / "file").write_text("longer content")
@@ -50,7 +50,7 @@ def test_a_folder_is_done_only_under_its_own_key_and_while_its_files_are_whole(r
 
 
 def test_a_training_is_under_way_from_its_newest_whole_checkpoint_until_its_summary(run: RunDir) -> None:
-    stage, key = run.stage(0), run.stage_key(0)
+    stage, key = run.stage(0), run.keys.stage(0)
     make(stage.checkpoint(10), key)
     make(stage.checkpoint(20), key)
     (stage.checkpoint(20) / "file").unlink()
@@ -64,7 +64,7 @@ def test_a_training_is_under_way_from_its_newest_whole_checkpoint_until_its_summ
 
 
 def test_a_training_with_other_settings_is_told_apart(run: RunDir) -> None:
-    make(run.stage(0).checkpoint(10), run.stage_key(0))
+    make(run.stage(0).checkpoint(10), run.keys.stage(0))
     other = RunDir(run.root, load_config(overrides=["stages.0.optimizer.learning_rate=5e-5"]))
     assert training_part(other, 0).state == OTHER_RECIPE
     other = RunDir(run.root, load_config(overrides=["training.zero_stage=3", "training.num_processes=2"]))
@@ -73,12 +73,12 @@ def test_a_training_with_other_settings_is_told_apart(run: RunDir) -> None:
 
 def test_an_evaluation_belongs_to_the_content_of_its_model(run: RunDir) -> None:
     assert evaluation_part(run, None).state == TO_DO
-    make(run.base, run.base_key())
+    make(run.base, run.keys.base())
     path = evaluation_part(run, None).path
     path.parent.mkdir(parents=True)
     write_json(path, {"pass_at_1": {"value": 0.5}})
     assert evaluation_part(run, None).state == DONE
-    with publishing(run.base, key=run.base_key()) as partial:
+    with publishing(run.base, key=run.keys.base()) as partial:
         (partial / "file").write_text("another model")
     assert evaluation_part(run, None).state == TO_DO
 
@@ -98,7 +98,7 @@ def test_every_benchmark_is_a_part_and_so_is_each_models_evaluation_on_it(run: R
 
 def test_the_evaluations_of_a_model_are_done_when_each_of_them_is(run: RunDir) -> None:
     run = with_benchmarks(run, "aime24")
-    make(run.base, run.base_key())
+    make(run.base, run.keys.base())
     first, second = evaluation_parts(run, None)
     assert first.key != second.key
     for part in (first, second):

@@ -43,14 +43,14 @@ def test_there_are_the_presets_that_the_readme_speaks_of() -> None:
 
 def test_the_digest_of_a_recipe_is_the_same_in_every_process() -> None:
     script = "from pathlib import Path; from rl_core.config import load_config; from rl_core.run_dir import RunDir; "
-    command = [sys.executable, "-c", script + "print(RunDir(Path('x'), load_config()).config_digest)"]
+    command = [sys.executable, "-c", script + "print(RunDir(Path('x'), load_config()).keys.recipe())"]
     digests = {
         subprocess.run(
             command, cwd=REPOSITORY, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert digests == {RunDir(Path("y"), load_config()).config_digest}
+    assert digests == {RunDir(Path("y"), load_config()).keys.recipe()}
 
 
 def test_overrides_reach_every_depth_and_lists_by_index() -> None:

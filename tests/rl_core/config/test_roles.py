@@ -104,7 +104,7 @@ def test_a_recipe_without_these_settings_is_written_and_known_as_before(tmp_path
     # The keys of the adapter's preset and of PPO's, as they were before there were such settings.
     for name, key in (("grpo_lora_qwen3_4b", "e8becdc22aeacf5d"), ("ppo_qwen2_5_7b", "8aa71afb4eaaf949")):
         run = RunDir(tmp_path, load_config(Path(__file__).resolve().parents[3] / "configs" / f"{name}.yaml"))
-        assert run.stage_key(0) == key
+        assert run.keys.stage(0) == key
 
 
 def test_another_adapter_in_the_folder_is_another_stage(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_another_adapter_in_the_folder_is_another_stage(tmp_path: Path) -> None:
     keys = set()
     for content in ("a", "b"):
         (folder / "adapter_model.safetensors").write_text(content)
-        keys.add(run.stage_key(0))
+        keys.add(run.keys.stage(0))
     assert len(keys) == 2
 
 

@@ -36,7 +36,7 @@ def run(tmp_path: Path, model_folder: Path) -> RunDir:
     trained_on = load_problems(run.data / "train.parquet")[3]
     rows = [{"problem": f" {trained_on.problem} ", "answer": trained_on.answer}, {"problem": "9 - 9", "answer": 0}]
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with publishing(run.base, key=run.base_key()) as folder:
+    with publishing(run.base, key=run.keys.base()) as folder:
         for file in model_folder.iterdir():
             shutil.copy(file, folder)
     return run

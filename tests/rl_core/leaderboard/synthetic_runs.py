@@ -21,8 +21,8 @@ def new_run(root: Path, *overrides: str) -> RunDir:
     root.mkdir(parents=True)
     run = RunDir(root, load_config(None, ["name=synthetic", *STEPS, *overrides]))
     run.config_file.write_text(dump_config(run.config))
-    run.config_digest_file.write_text(run.config_digest + "\n")
-    write_folder(run.base, run.base_key(), "base")
+    run.config_digest_file.write_text(run.keys.recipe() + "\n")
+    write_folder(run.base, run.keys.base(), "base")
     return run
 
 
@@ -37,13 +37,13 @@ def write_folder(folder: Path, key: str, content: str) -> str:
 
 def add_checkpoint(run: RunDir, index: int, step: int) -> str:
     """A checkpoint that a stage saved; its digest."""
-    return write_folder(run.stage(index).checkpoint(step), run.stage_key(index), f"{index} {step}")
+    return write_folder(run.stage(index).checkpoint(step), run.keys.stage(index), f"{index} {step}")
 
 
 def end_stage(run: RunDir, index: int, step: int | None = None) -> None:
     """What a stage ended with, from its last step or an earlier one."""
     stage, steps = run.stage(index), run.config.stages[index].steps
-    write_folder(stage.hf, run.hf_key(index), f"model {index}")
+    write_folder(stage.hf, run.keys.hf(index), f"model {index}")
     checkpoint = stage.checkpoint(step or steps).relative_to(stage.root)
     write_json(stage.summary, {"status": "complete", "steps": steps, "checkpoint": str(checkpoint)})
 

@@ -56,7 +56,7 @@ def test_the_embedded_model_is_made_once_and_taken_from_the_cache_afterwards(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = made(tmp_path / "first")
-    assert [path.name for path in cache.iterdir()] == [first.base_key()]
+    assert [path.name for path in cache.iterdir()] == [first.keys.base()]
     assert "from the cache" not in capsys.readouterr().out
     second = made(tmp_path / "second")
     assert "from the cache" in capsys.readouterr().out
@@ -242,11 +242,11 @@ def test_what_is_not_whole_in_the_cache_is_made_again(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = made(tmp_path / "first")
-    (cache / first.base_key() / "model" / "manifest.json").unlink()
+    (cache / first.keys.base() / "model" / "manifest.json").unlink()
     second = made(tmp_path / "second")
     assert "from the cache" not in capsys.readouterr().out
     assert manifest(second.base)["digest"] == manifest(first.base)["digest"]
-    assert read_manifest(cache / first.base_key() / "model") is not None
+    assert read_manifest(cache / first.keys.base() / "model") is not None
 
 
 def test_of_two_processes_one_warms_up_and_the_other_takes_it_from_the_cache(tmp_path: Path) -> None:

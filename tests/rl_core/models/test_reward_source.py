@@ -105,12 +105,12 @@ def test_a_model_of_the_hub_is_a_part_of_the_run_with_its_revision(tmp_path: Pat
     run = run_of(tmp_path, REPO)
     part = next(part for part in all_parts(run) if part.name == "reward model")
     assert (part.path, part.state) == (run.reward_model, TO_DO)
-    for folder, key in ((run.data, run.data_key()), (run.base, run.base_key())):
+    for folder, key in ((run.data, run.keys.data()), (run.base, run.keys.base())):
         with publishing(folder, key=key) as partial:
             (partial / "file").touch()
     with pytest.raises(MistakeError, match="does not hold the reward model: run `python -m rl_core warm-up` first"):
         train_stage(run, 0)
-    with publishing(run.reward_model, key=run.reward_model_key()) as partial:
+    with publishing(run.reward_model, key=run.keys.reward_model()) as partial:
         save_reward_model(partial)
     assert next(part for part in all_parts(run) if part.name == "reward model").state == DONE
     assert [reward.kwargs for reward in local_rewards(run)] == [{"model": str(run.reward_model)}]

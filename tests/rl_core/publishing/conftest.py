@@ -52,7 +52,7 @@ def run(tmp_path: Path) -> RunDir:
     """All stages done; the last one's model in several shards, with an adapter beside it."""
     run = synthetic_run.write_run(synthetic_run.new_run(tmp_path / "run"))
     run.config_file.write_text(dump_config(run.config))
-    with publishing(run.stage(2).hf, key=run.hf_key(2)) as folder:
+    with publishing(run.stage(2).hf, key=run.keys.hf(2)) as folder:
         tiny_qwen2().save_pretrained(folder, max_shard_size=SHARD_BYTES)
         (folder / "README.md").write_text("the folder's own card\n")
         (folder / "adapter").mkdir()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from rl_core.config import load_config
+from rl_core.config import SFT, StageIndex, load_config
 from rl_core.manifest import publishing, read_manifest, write_json
-from rl_core.run_dir import SFT, RunDir, StageIndex
+from rl_core.run_dir import RunDir
 
 OVERRIDES = (
     "name=synthetic",
@@ -73,9 +73,9 @@ def write_data_and_base(run: RunDir) -> None:
         "set_aside": {"train": {"duplicate": 2, "no answer": 1}, "test": {}},
         "dataset_digests": {"train": "aaaa", "test": "bbbb", "probe": "cccc"},
     }
-    write_part(run.sources, run.sources_key(), sources=sources)
-    write_part(run.data, run.data_key(), **facts)
-    write_part(run.base, run.base_key(), source="embedded")
+    write_part(run.sources, run.keys.sources(), sources=sources)
+    write_part(run.data, run.keys.data(), **facts)
+    write_part(run.base, run.keys.base(), source="embedded")
 
 
 def write_part(folder: Path, key: str, **extra: Any) -> None:
@@ -88,13 +88,13 @@ def write_stage(run: RunDir, index: int, steps: int | None = None) -> None:
     """A finished stage with its converted model; with `steps`, one that was stopped there."""
     stage, files = run.config.stages[index], run.stage(index)
     done = steps or stage.steps
-    write_part(files.checkpoint(done), run.stage_key(index))
+    write_part(files.checkpoint(done), run.keys.stage(index))
     lines = [metrics_line(index, stage.name, step) for step in range(done + 1)]
     lines[-1] |= measurements(index, done)
     files.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if done < stage.steps:
         return
-    write_part(files.hf, run.hf_key(index))
+    write_part(files.hf, run.keys.hf(index))
     promotion = {"decision": "last step", "step": done, "numbers": {"probe_reward_mean": 0.35 + 0.2 * index}}
     write_json(files.summary, {"status": "complete", "stage": stage.name, "steps": done, "promotion": promotion})
 
@@ -102,7 +102,7 @@ def write_stage(run: RunDir, index: int, steps: int | None = None) -> None:
 def write_fine_tuning(run: RunDir) -> None:
     """Twenty updates, of losses that fall, and the converted model."""
     files = run.stage(SFT)
-    write_part(files.checkpoint(20), run.sft_key())
+    write_part(files.checkpoint(20), run.keys.sft())
     lines: list[dict[str, Any]] = [{"step": 0, "stage": SFT, "validation_loss": 1.5}]
     lines += [
         {"step": step, "stage": SFT, "loss_sft": 1.5 - step / 40, "trained_tokens": 600, "rows_set_aside": 7}
@@ -110,7 +110,7 @@ def write_fine_tuning(run: RunDir) -> None:
     ]
     lines[-1] |= {"validation_loss": 1.125}
     files.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_part(files.hf, run.hf_key(SFT))
+    write_part(files.hf, run.keys.hf(SFT))
     write_json(files.summary, {"status": "complete", "steps": 20, "rows": 1234, "rows_held_out": 64})
 
 

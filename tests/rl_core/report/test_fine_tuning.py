@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
+from rl_core.config import SFT
 from rl_core.report import write_report
-from rl_core.run_dir import SFT, RunDir
+from rl_core.run_dir import RunDir
 from tests.rl_core.report import synthetic_run
 
 

@@ -108,7 +108,7 @@ def test_data_promotions_seeds_and_digests_are_told(run: RunDir, markdown: str) 
     assert row_of(markdown.partition("## Promotions")[2], "8k")[:3] == ["6", "last step", "probe_reward_mean 0.35"]
     assert row_of(markdown, "max_new_tokens") == ["`96`"]
     assert "The seed of the run is 0, that of the evaluation 0" in markdown
-    assert row_of(markdown, "configuration")[0] == f"`{run.config_digest}`"
+    assert row_of(markdown, "configuration")[0] == f"`{run.keys.recipe()}`"
     model = json.loads((run.stage(2).hf / "manifest.json").read_text())["digest"]
     assert row_of(markdown, "model after 24k")[0] == f"`{model}`"
     assert "python -m flows.deepscaler_recipe --config " in markdown

@@ -181,7 +181,7 @@ def test_what_it_trained_is_converted_as_every_policy_is_and_the_first_stage_sta
     assert undisturbed.first_policy(0) == stage.hf
     manifest = read_manifest(stage.hf)
     assert manifest is not None
-    assert manifest["config_digest"] == undisturbed.policy_key(0) == undisturbed.hf_key("sft")
+    assert manifest["config_digest"] == undisturbed.keys.policy(0) == undisturbed.keys.hf("sft")
     assert json.loads(stage.summary.read_text())["hf"] == "hf"
 
 

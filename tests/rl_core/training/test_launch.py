@@ -27,7 +27,7 @@ def with_settings(run: RunDir, *overrides: str) -> RunDir:
 def test_what_is_missing_is_told_with_the_command_that_makes_it(run: RunDir) -> None:
     with pytest.raises(MistakeError, match="run `python -m rl_core prepare` first"):
         train_stage(run, 0)
-    make(run.data, run.data_key())
+    make(run.data, run.keys.data())
     with pytest.raises(MistakeError, match="run `python -m rl_core warm-up` first"):
         train_stage(run, 0)
     with pytest.raises(MistakeError, match="run `python -m rl_core convert --stage 1` first"):
@@ -35,9 +35,9 @@ def test_what_is_missing_is_told_with_the_command_that_makes_it(run: RunDir) -> 
 
 
 def test_data_or_a_first_policy_of_other_settings_is_never_trained_on(run: RunDir) -> None:
-    make(run.data, run.data_key())
-    make(run.base, run.base_key())
-    make(run.stage(0).hf, run.hf_key(0))
+    make(run.data, run.keys.data())
+    make(run.base, run.keys.base())
+    make(run.stage(0).hf, run.keys.hf(0))
     with pytest.raises(MistakeError, match=r"data was made with other settings"):
         train_stage(with_settings(run, "data.probe_problems=9"), 0)
     with pytest.raises(MistakeError, match=r"base was made with other settings"):
@@ -56,7 +56,7 @@ def test_the_number_of_processes_is_as_configured() -> None:
 
 
 def finished(run: RunDir) -> RecipeConfig:
-    make(run.stage(0).checkpoint(25), run.stage_key(0))
+    make(run.stage(0).checkpoint(25), run.keys.stage(0))
     metrics = [{"step": 0, "probe_reward_mean": 0.25}, {"step": 25, "probe_reward_mean": 0.5}]
     run.stage(0).metrics.write_text("".join(f"{line}\n".replace("'", '"') for line in metrics))
     write_summary(run, 0)
@@ -89,6 +89,6 @@ def test_a_summary_counts_only_with_its_own_whole_checkpoint_of_this_recipe(run:
     assert read_summary(with_settings(run, "seed=1"), 0) is None
     (run.stage(0).checkpoint(25) / "file").unlink()
     assert read_summary(run, 0) is None
-    make(run.stage(0).checkpoint(25), run.stage_key(0))
+    make(run.stage(0).checkpoint(25), run.keys.stage(0))
     write_json(run.stage(0).summary, {"status": "running"})
     assert read_summary(run, 0) is None
