@@ -7,6 +7,7 @@ from rl_core.config.training import TrainingConfig
 from rl_core.errors import MistakeError
 
 NEVER = 10**9
+MAX_BUCKET = 500_000_000  # gradients that are reduced together: DeepSpeed's default, held in memory throughout
 OURS = {  # setting of DeepSpeed -> where the recipe decides it
     "train_batch_size": "algorithm.minibatch_sequences",
     "train_micro_batch_size_per_gpu": "training.micro_batch_tokens",
@@ -20,8 +21,13 @@ OURS = {  # setting of DeepSpeed -> where the recipe decides it
 }
 
 
-def deepspeed_config(training: TrainingConfig, optimizer: AdamWConfig, *, bfloat16: bool) -> dict[str, Any]:
+def deepspeed_config(
+    training: TrainingConfig, optimizer: AdamWConfig, *, num_trained: int, bfloat16: bool
+) -> dict[str, Any]:
     """The dictionary for `deepspeed.initialize`.
+
+    Args:
+        num_trained: parameters that are trained. Room for more gradients than that is never held.
 
     Raises:
         MistakeError: `training.deepspeed` sets what the recipe decides itself, or bfloat16 is trained without ZeRO.
@@ -40,7 +46,7 @@ def deepspeed_config(training: TrainingConfig, optimizer: AdamWConfig, *, bfloat
         "gradient_accumulation_steps": 1,  # accumulation boundaries are set by hand: micro-batches vary in number
         "gradient_clipping": optimizer.max_grad_norm,
         "bf16": {"enabled": bfloat16},
-        "zero_optimization": {"stage": training.zero_stage},
+        "zero_optimization": {"stage": training.zero_stage, "reduce_bucket_size": min(MAX_BUCKET, num_trained)},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": NEVER,

@@ -61,16 +61,17 @@ class TrainedModule:
         """
         self.world, self.zero_stage, self._prefix = world, training.zero_stage, prefix
         self.bfloat16 = dtype == torch.bfloat16
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.adamw = torch.optim.AdamW(
-            [parameter for parameter in module.parameters() if parameter.requires_grad],
+            trained,
             lr=optimizer.learning_rate,
             betas=optimizer.betas,
             eps=optimizer.eps,
             weight_decay=optimizer.weight_decay,
         )
-        self.engine, *_ = deepspeed.initialize(
-            model=module, optimizer=self.adamw, config=deepspeed_config(training, optimizer, bfloat16=self.bfloat16)
-        )
+        num_trained = sum(parameter.numel() for parameter in trained)
+        config = deepspeed_config(training, optimizer, num_trained=num_trained, bfloat16=self.bfloat16)
+        self.engine, *_ = deepspeed.initialize(model=module, optimizer=self.adamw, config=config)
         self.engine.train()  # transformers loads models to be asked; gradient checkpointing is for training alone
 
     def named_parameters(self, *, trained: bool = True) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -31,8 +31,10 @@ def test_the_warm_up_is_that_of_torch() -> None:
 
 
 def test_deepspeed_is_told_what_the_recipe_says() -> None:
-    config = deepspeed_config(TrainingConfig(zero_stage=2), OptimizerConfig(max_grad_norm=0.5), bfloat16=True)
-    assert config["zero_optimization"] == {"stage": 2}
+    config = deepspeed_config(
+        TrainingConfig(zero_stage=2), OptimizerConfig(max_grad_norm=0.5), num_trained=7, bfloat16=True
+    )
+    assert config["zero_optimization"] == {"stage": 2, "reduce_bucket_size": 7}
     assert config["gradient_clipping"] == 0.5
     assert config["bf16"] == {"enabled": True}
     assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (1, 1)
@@ -40,8 +42,10 @@ def test_deepspeed_is_told_what_the_recipe_says() -> None:
 
 def test_more_of_deepspeeds_own_settings_are_added_section_by_section() -> None:
     more = {"zero_optimization": {"overlap_comm": True}, "wall_clock_breakdown": True}
-    config = deepspeed_config(TrainingConfig(zero_stage=3, deepspeed=more), OptimizerConfig(), bfloat16=False)
-    assert config["zero_optimization"] == {"stage": 3, "overlap_comm": True}
+    config = deepspeed_config(
+        TrainingConfig(zero_stage=3, deepspeed=more), OptimizerConfig(), num_trained=10**9, bfloat16=False
+    )
+    assert config["zero_optimization"] == {"stage": 3, "reduce_bucket_size": 500_000_000, "overlap_comm": True}
     assert config["wall_clock_breakdown"] is True
     assert more == {"zero_optimization": {"overlap_comm": True}, "wall_clock_breakdown": True}
 
@@ -62,9 +66,9 @@ def test_more_of_deepspeeds_own_settings_are_added_section_by_section() -> None:
 )
 def test_what_the_recipe_decides_itself_is_refused(more: dict[str, object], field: str) -> None:
     with pytest.raises(MistakeError, match=f"training.deepspeed.{field}: decided by the recipe"):
-        deepspeed_config(TrainingConfig(deepspeed=more), OptimizerConfig(), bfloat16=False)
+        deepspeed_config(TrainingConfig(deepspeed=more), OptimizerConfig(), num_trained=10**9, bfloat16=False)
 
 
 def test_bfloat16_without_zero_is_refused() -> None:
     with pytest.raises(MistakeError, match=r"set training\.zero_stage to 1"):
-        deepspeed_config(TrainingConfig(zero_stage=0), OptimizerConfig(), bfloat16=True)
+        deepspeed_config(TrainingConfig(zero_stage=0), OptimizerConfig(), num_trained=10**9, bfloat16=True)
