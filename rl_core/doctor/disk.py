@@ -40,9 +40,9 @@ def disk(run: RunDir, model_bytes: int | None) -> Iterator[Finding]:
 def needed_bytes(config: RecipeConfig, model_bytes: int | None) -> int | None:
     """An estimate of what a run keeps at most; None where the model's size is not known.
 
-    Downloaded weights and the run's copy of them; for each stage (SFT and a
-    reward model's training are two more) its last checkpoints and the converted model; and one
-    checkpoint more, which is written before an older one goes. An adapter's checkpoints are small beside the model.
+    Downloaded weights and the run's copy of them; for each training (stages, fine-tuning, a reward model) its last
+    checkpoints and the converted model; and one checkpoint more, which is written before an older one goes. An
+    adapter's checkpoints are small beside the model.
     """
     if config.policy.model_name == "embedded":
         return EMBEDDED_BYTES

@@ -46,12 +46,7 @@ def by_date(rows: Sequence[Row], theme: Theme) -> bytes:
         for name, series, look in shown:
             ordered = sorted(series, key=lambda row: row.measured.evaluated_at)
             dates: list[Any] = [row.measured.evaluated_at for row in ordered]
-            axes.plot(
-                dates,
-                _values(ordered),
-                label=name,
-                **{**look, "linestyle": ""},
-            )
+            axes.plot(dates, _values(ordered), label=name, **{**look, "linestyle": ""})
         ordered = sorted(rows, key=lambda row: row.measured.evaluated_at)
         dates, best = [row.measured.evaluated_at for row in ordered], list(accumulate(_values(ordered), max))
         axes.step(dates, best, where="post", color=theme.muted, linewidth=1.4, zorder=1, label="best so far")
