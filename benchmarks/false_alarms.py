@@ -47,7 +47,7 @@ def main() -> None:
     draw = random.Random(0)
     dealt = [passes(draw.sample(evaluations, len(evaluations))) for _ in track(range(options.deals), "dealt again")]
     again = {way: [raised for deal in dealt for raised in deal[way]] for way in WAYS}
-    rows = [_row("as drawn", passes(evaluations)), _row("dealt again", again)]
+    rows = [*_rows("as drawn", passes(evaluations)), *_rows("dealt again", again)]
     scores = [evaluation.pass_at_1.value for evaluation in evaluations]
     print_table(f"alarms where nothing changed, at a bound of {RATE}", rows)
     print(f"pass@1 from {min(scores):.3f} to {max(scores):.3f}, {mean(scores):.3f} on average")
@@ -115,11 +115,11 @@ def _overrides(seed: int) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in settings.items()]
 
 
-def _row(name: str, found: dict[str, list[bool]]) -> dict[str, object]:
-    row: dict[str, object] = {"evaluations": name}
-    for way, raised in found.items():
-        row |= {f"passes, {way}": len(raised), f"alarms, {way}": sum(raised), f"share, {way}": mean(raised)}
-    return row
+def _rows(name: str, found: dict[str, list[bool]]) -> list[dict[str, object]]:
+    return [
+        {"evaluations": name, "judged": way, "passes": len(raised), "alarms": sum(raised), "share": mean(raised)}
+        for way, raised in found.items()
+    ]
 
 
 if __name__ == "__main__":
