@@ -122,7 +122,9 @@ def write_adapter(folder: Path, tensors: Mapping[str, torch.Tensor], lora: LoraC
     """
     layers = sorted({name.removesuffix(A).rpartition(".")[-1] for name in tensors if name.endswith(A)})
     save_file({FILE_PREFIX + name: tensor for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
-    _peft_config(lora, layers).save_pretrained(folder)
+    config = _peft_config(lora, layers)
+    config.target_modules = layers  # peft made a set of them, which each process would write in another order
+    config.save_pretrained(folder)
 
 
 def _adapted_layers(causal_lm: torch.nn.Module) -> "list[BaseTunerLayer]":

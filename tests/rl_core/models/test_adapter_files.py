@@ -36,6 +36,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     torch.testing.assert_close(adapter.tensors, FIRST.tensors, rtol=0, atol=0)
 
 
+def test_the_same_adapter_is_the_same_files_whichever_process_writes_it(tmp_path: Path) -> None:
+    layers = json.loads((written(tmp_path) / CONFIG).read_text())["target_modules"]
+    assert len(layers) == 7
+    assert layers == sorted(layers)
+
+
 def test_a_reward_models_adapter_that_peft_wrote_is_read_with_its_head(tmp_path: Path) -> None:
     model = Qwen2ForSequenceClassification(policy().config)
     model.score = torch.nn.Linear(model.config.hidden_size, 1, bias=False)
