@@ -69,11 +69,11 @@ def main() -> int:
         for part in benchmark_parts(run) if options.work == "download" else []:
             fill(run, part.path, part.key, part.name, None)
         folders = {
-            "download": (run.sources, run.sources_key),
-            "prepare": (run.data, run.data_key),
-            "warm-up": (run.base, run.base_key),
-            "pairs": (run.pairs, run.pairs_key),
-            "reward-model": (run.reward_model, run.reward_model_key),
+            "download": (run.sources, run.keys.sources),
+            "prepare": (run.data, run.keys.data),
+            "warm-up": (run.base, run.keys.base),
+            "pairs": (run.pairs, run.keys.pairs),
+            "reward-model": (run.reward_model, run.keys.reward_model),
         }
         folder, key = folders.get(options.work) or (run.stage(options.stage).hf, lambda: run.keys.hf(options.stage))
         fill(run, folder, key(), options.work, options.stage)
