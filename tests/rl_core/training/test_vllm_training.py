@@ -64,7 +64,7 @@ def metrics(prepared: RunDir) -> dict[str, list[dict[str, Any]]]:
     folder.mkdir()
     write_adapter(folder, adapter_of(prepared.base, LORA, 0).tensors, LORA)
     lora = {"rank": LORA.rank, "alpha": LORA.alpha, "start": "adapter", "folder": str(folder)}
-    own = (*LAYOUTS["one sampler over two ranks"], "training.zero_stage=3", f"policy.lora={json.dumps(lora)}")
+    own = (*LAYOUTS["one sampler over two ranks"], "training.zero_stage=2", f"policy.lora={json.dumps(lora)}")
     return {name: _train(prepared, *layout) for name, layout in {**LAYOUTS, GOES_ON: own}.items()}
 
 
