@@ -91,9 +91,7 @@ class Browser:
         """Until the page says `text`."""
         wait_until(lambda: text in self.text(), f"{text!r} in the page", self.text)
 
-    def click(
-        self, text: str | None = None, selector: str = "button, a, [role=tab], label", last: bool = False
-    ) -> None:
+    def click(self, text: str | None = None, selector: str = BUTTONS, last: bool = False) -> None:
         """Click what is shown under `selector` and says `text`, once it is there."""
         arguments = f"{json.dumps(selector)}, {json.dumps(text)}"
         wait_until(lambda: self.run(f"({FIND})({arguments}).length"), f"{selector} {text!r}", self.text)

@@ -27,7 +27,7 @@ def models(runs: Path) -> list[str]:
 def every_half_minute(server: TeamServer, deployment: dict[str, Any], runs: Path) -> Iterator[None]:
     """The deployment twice a minute and on these runs, beside its own schedule, until the block ends."""
     config = {**deployment["parameters"]["config"], "runs": str(runs)}
-    schedule = {"schedule": {"interval": 30}, "parameters": {"config": config}}
+    schedule = {"schedule": {"cron": "* * * * * 0,30", "timezone": "Etc/UTC"}, "parameters": {"config": config}}
     path = f"/deployments/{deployment['id']}/schedules"
     (made,) = server.post(path, [{**schedule, "active": True}])
     try:

@@ -42,9 +42,9 @@ def test_killed_at_every_arrow_and_inside_each_part_the_run_ends_with_the_same_b
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    assert run_until_killed(undisturbed, environment, lines_seen=None) is None
+    assert run_until_killed(undisturbed, environment, seen=None) is None
     seen: set[str] = set()
-    while (killed := run_until_killed(disturbed, environment, lines_seen=seen)) is not None:
+    while (killed := run_until_killed(disturbed, environment, seen=seen)) is not None:
         assert killed not in seen
         seen.add(killed)
     assert {f"{part}: started" for part in PARTS} <= seen
@@ -53,11 +53,11 @@ def test_killed_at_every_arrow_and_inside_each_part_the_run_ends_with_the_same_b
         assert digest(disturbed, model) == digest(undisturbed, model), model
 
 
-def run_until_killed(folder: Path, environment: dict[str, str], *, lines_seen: set[str] | None) -> str | None:
+def run_until_killed(folder: Path, environment: dict[str, str], *, seen: set[str] | None) -> str | None:
     """Run the recipe, and kill all of it at the first moment that was not seen yet; its name, None at the end.
 
     Args:
-        lines_seen: "<part>: started" and "<part>: inside", which is the first line of its progress; None: never kill.
+        seen: "<part>: started" and "<part>: inside", which is the first line of its progress; None: never kill.
     """
     folder.mkdir(exist_ok=True)
     real = {name: value for name, value in environment.items() if name != "RL_CORE_COMMAND"}
@@ -72,7 +72,7 @@ def run_until_killed(folder: Path, environment: dict[str, str], *, lines_seen: s
     for line in process.stdout:
         lines.append(line)
         moment = moment_of(line)
-        if lines_seen is not None and moment is not None and moment not in lines_seen:
+        if seen is not None and moment is not None and moment not in seen:
             kill_tree(process)
             return moment
     assert process.wait() == 0, "".join(lines[-60:])

@@ -157,3 +157,8 @@ def test_the_reference_is_the_policy_before_training_without_a_copy_of_it(world:
         assert torch.equal(old, new)
         torch.testing.assert_close(new, own)
         assert not torch.allclose(now, own, atol=1e-3)
+
+
+@pytest.mark.parametrize("zero_stage", [1, 3])
+def test_room_for_gradients_is_for_those_of_the_adapter_alone(world: World, zero_stage: int) -> None:
+    assert new_learner(world, zero_stage).engine.optimizer.reduce_bucket_size == 1980

@@ -42,6 +42,9 @@ OF_ALGORITHMS = {
         "algorithm.baseline=critic", "algorithm.scale=none", "algorithm.kl_coefficient=0.05",
         "policy.lora={rank: 4, alpha: 8, start: adapter}", "critic={backbone: shared, lora: {rank: 2, alpha: 4}}",
     ),
+    "PPO with a head on the policy": (
+        "algorithm.baseline=critic", "algorithm.scale=none", "critic={backbone: policy_hidden}",
+    ),
     "dynamic sampling": ("algorithm.dynamic_sampling=3",),
 }  # fmt: skip
 DEADLINE_SECONDS = 120.0

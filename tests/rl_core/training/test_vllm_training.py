@@ -40,9 +40,9 @@ LAYOUTS = {
     "two ranks, ZeRO-3": ("training.num_processes=2", "training.zero_stage=3"),
     "one sampler over two ranks": ("training.num_processes=2", "rollout.vllm.tensor_parallel_size=2"),
 }
-# An adapter as well, which goes on with another: no layout of the others, since it trains something else.
-GOES_ON = "an adapter that goes on, in one sampler over two ranks"
 LORA = LoraConfig(rank=4, alpha=6)
+# Adapters over them as well: no layouts of the others, since they train something else.
+NEW, GOES_ON = "an adapter in one sampler over two ranks", "one that goes on with another"
 ROUNDING = 1e-4
 ALIKE = 0.02  # of every figure: a token that rounding decides otherwise changes what follows it
 
@@ -63,12 +63,17 @@ def metrics(prepared: RunDir) -> dict[str, list[dict[str, Any]]]:
     folder = prepared.root / "adapter"
     folder.mkdir()
     write_adapter(folder, adapter_of(prepared.base, LORA, 0).tensors, LORA)
-    lora = {"rank": LORA.rank, "alpha": LORA.alpha, "start": "adapter", "folder": str(folder)}
-    own = (*LAYOUTS["one sampler over two ranks"], "training.zero_stage=2", f"policy.lora={json.dumps(lora)}")
-    return {name: _train(prepared, *layout) for name, layout in {**LAYOUTS, GOES_ON: own}.items()}
+    new = {"rank": LORA.rank, "alpha": LORA.alpha}
+    goes_on = {**new, "start": "adapter", "folder": str(folder)}
+    over_both = LAYOUTS["one sampler over two ranks"]
+    adapters = {
+        NEW: (*over_both, "training.zero_stage=3", f"policy.lora={json.dumps(new)}"),
+        GOES_ON: (*over_both, "training.zero_stage=2", f"policy.lora={json.dumps(goes_on)}"),
+    }
+    return {name: _train(prepared, *layout) for name, layout in (LAYOUTS | adapters).items()}
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS, GOES_ON])
+@pytest.mark.parametrize("layout", [*LAYOUTS, NEW, GOES_ON])
 def test_sampler_and_learner_agree_at_every_step(metrics: dict[str, list[dict[str, Any]]], layout: str) -> None:
     steps = metrics[layout][1:]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
