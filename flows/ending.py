@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.server import ServerFailed
 from rl_core.errors import EXIT_GUARD, EXIT_INTERRUPTED, EXIT_MISTAKE, GuardStop, Interrupted, MistakeError
 from tasks.failures import StageFailed
+from tasks.interruptions import Interruptions
 
 EXIT_FAILED = 1
 
@@ -20,7 +21,7 @@ def exit_code_of(do: Callable[[], None], module: str, arguments: Sequence[str]) 
         module, arguments: the command, as it was given.
     """
     try:
-        do()
+        _interruptible(do)
     except MistakeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -34,6 +35,15 @@ def exit_code_of(do: Callable[[], None], module: str, arguments: Sequence[str]) 
         print(f"\ninterrupted; {_continue_with(module, arguments)}", file=sys.stderr)
         return _exit_code(interruption)
     return 0
+
+
+def _interruptible(do: Callable[[], None]) -> None:
+    with Interruptions() as interruptions:
+        try:
+            do()
+        except Exception:
+            interruptions.raise_again()  # what an interruption was turned into on its way
+            raise
 
 
 def _continue_with(module: str, arguments: Sequence[str]) -> str:

@@ -24,12 +24,14 @@ from rl_core.progress import BEAT, FORMAT_VARIABLE, Update
 from rl_core.run_dir import RunDir
 from tasks.display import Display, say
 from tasks.failures import failure
+from tasks.interruptions import Interruptions
 from tasks.pipes import Pipes
 from tasks.publishing import StageJournal, artifact_key
 from tasks.silence import Silence
 from tasks.slots import device_slot
 
 COMMAND_VARIABLE = "RL_CORE_COMMAND"  # what stands before a stage's name, where it is not this Python's `-m rl_core`
+CHECK_SECONDS = 1.0  # between two looks at whether an interruption was swallowed, or the stage says nothing
 STOP_SECONDS = 25.0  # for a stage to end by itself; Prefect's worker allows 30 before it kills
 LAST_LINES = 30
 
@@ -76,19 +78,26 @@ def run_command(
         StageHung: it said nothing for too long.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with device_slot(arguments[0]), log.open("a", encoding="utf-8") as file, Display(name) as display:
+    with (
+        Interruptions() as interruptions,
+        device_slot(arguments[0]),
+        log.open("a", encoding="utf-8") as file,
+        Display(name) as display,
+    ):
         output = _Output(file, StageJournal(key), display.show)
         process = _start([*_program(), *arguments])
         silence = Silence(name, max_silent_seconds, log)
         with Pipes(process, lambda line, is_error: output.take(silence.broken_by(line), is_error)) as pipes:
             try:
-                while (exit_code := pipes.pump(silence.seconds_left())) is None:
+                while (exit_code := pipes.pump(min(CHECK_SECONDS, silence.seconds_left()))) is None:
+                    interruptions.raise_again()
                     silence.end_if_too_long(process.pid, pipes)
             except BaseException:
                 output.stopping = True
                 say(f"{name}: stopping, which may take {STOP_SECONDS:.0f} s: what it can save, it saves")
                 stop_group(process, pipes)
                 raise
+        interruptions.raise_again()
         if exit_code != 0:
             raise failure(name, exit_code, output.last_words(), log)
 

@@ -1,6 +1,7 @@
 """Fixtures that several parts of the tests use."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +42,11 @@ def modelscope() -> Iterator[ModelScope]:
 def repository() -> Path:
     """The root of this repository."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """As in a terminal: what a shell starts in the background, and all that starts in turn, has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

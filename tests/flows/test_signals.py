@@ -19,7 +19,7 @@ STEP_SECONDS = 1.0
 
 @pytest.fixture
 def start(
-    environment: dict[str, str], tmp_path: Path, run_dir: Path
+    environment: dict[str, str], tmp_path: Path, run_dir: Path, hears_ctrl_c: None
 ) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Starts the command in a process group of its own, as a shell does; ends what is left of it."""
     config = tmp_path / "one.yaml"
@@ -34,10 +34,7 @@ def start(
         started.append(process)
         return process
 
-    # A shell that starts the tests in the background has SIGINT ignored, which the command would inherit.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield go
-    signal.signal(signal.SIGINT, before)
     for process in started:
         if process.poll() is None:
             process.kill()
@@ -62,6 +59,8 @@ def test_interrupted_it_lets_the_stage_save_leaves_nothing_running_and_says_how_
     run_dir: Path,
     tmp_path: Path,
 ) -> None:
+    config = tmp_path / "one.yaml"
+    config.write_text(config.read_text().replace("steps: 3", "steps: 1000"))  # none ends before it is asked to
     process = start(train={"seconds": STEP_SECONDS})
     wait_for(run_dir, "train 0 step 1")
     assert len(processes_marked(tmp_path)) >= 3, "the command, its server and the stage"
@@ -71,8 +70,7 @@ def test_interrupted_it_lets_the_stage_save_leaves_nothing_running_and_says_how_
     assert "Traceback" not in error
     assert error.strip().endswith(f"-m flows.deepscaler_recipe --config {tmp_path}/one.yaml --run-dir {run_dir}")
     assert processes_marked(tmp_path) == []
-    # The step under way when the signal came, which is the third where the machine was busy.
-    assert re.search(r"train 0 step [23]\ntrain 0 stopped\n$", (run_dir / "calls.log").read_text())
+    assert re.search(r"train 0 step \d+\ntrain 0 stopped\n$", (run_dir / "calls.log").read_text())
 
     again = shlex.split(error.strip().rpartition("continue with: ")[2])
     assert again[1:3] == ["-m", "flows.deepscaler_recipe"]
