@@ -6,6 +6,7 @@ from typing import Any
 
 from rl_core.config import RecipeConfig
 from rl_core.part_keys import PartKeys
+from rl_core.report.contamination import contamination
 from rl_core.report.document import Block, Bullets, Code, Heading, Paragraph, Preformatted, Table
 from rl_core.report.facts import RunFacts, StageFacts
 from rl_core.report.markdown import to_markdown
@@ -31,6 +32,7 @@ def card(facts: RunFacts, stage: StageFacts, license_name: str) -> str:
         Heading(2, "Results"),
         *results_table(shown),
         *further_benchmarks(shown),
+        *contamination(shown),
         *protocol(shown),
         Heading(2, "Use"),
         *_use(facts.config),

@@ -3,6 +3,7 @@
 from collections.abc import Set
 from dataclasses import replace
 
+from rl_core.report.contamination import contamination
 from rl_core.report.cost import cost_table
 from rl_core.report.document import Block, Heading, Picture
 from rl_core.report.facts import RunFacts
@@ -67,6 +68,7 @@ def report_blocks(facts: RunFacts, pictures: Set[str]) -> list[Block]:
         Heading(2, "Results"),
         *results_table(facts),
         *further_benchmarks(facts),
+        *contamination(facts),
         *what_ran(facts),
         *reward_model(facts),
         Heading(2, "Training"),
