@@ -36,7 +36,7 @@ recipe: $(VENV)/.recipe
 	$(BIN)/python -m flows.deepscaler_recipe $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=8 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=8 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 develop: $(VENV)/.test
 

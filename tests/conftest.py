@@ -16,6 +16,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: a test proc
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: several processes that share the files then end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Real problems and answers, beside the repository on some machines; skips where they are absent."""

@@ -71,6 +71,7 @@ def test_grading_is_measured(tmp_path: Path) -> None:
     assert outcome["pairs"] > 0
 
 
+@pytest.mark.slow
 def test_log_probabilities_are_measured_both_ways(tmp_path: Path) -> None:
     table, outcome = measured("logprobs", tmp_path, "--cases", "16x4096x2048", "16x512x65536")
     assert "forward and backward, entropies in the loss" in table

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rl_core.config import RecipeConfig
 from tests.docker.dockerfiles import DOCKER, lineage
 from tests.docker.test_compose import COMPOSE, resolved, seconds
@@ -15,6 +17,7 @@ from tests.flows.team_server import REPOSITORY, TeamServer, free_port, wait_unti
 from tests.flows.test_worker import calls, parameters, processes_of, run_folder
 
 
+@pytest.mark.slow
 def test_stopped_with_its_run_the_worker_ends_in_its_grace_and_the_step_is_saved(
     deployed: TeamServer, recipe: RecipeConfig, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def remove_last(browser: Browser, *path: str) -> None:
     browser.press(f"(setting => {button})(({SETTING})({json.dumps(path)}, 0))")
 
 
+@pytest.mark.slow
 def test_a_run_is_started_from_the_form_watched_and_read(
     deployed: TeamServer, browser: Browser, worker: Path, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_run_is_started_from_the_form_watched_and_read(
         browser.picture(PICTURES / f"{number}-{part}.png")
 
 
+@pytest.mark.slow
 def test_cancelled_with_the_button_a_stage_saves_and_is_gone_and_the_same_run_again_goes_on(
     deployed: TeamServer, browser: Browser, worker: Path, tmp_path: Path
 ) -> None:

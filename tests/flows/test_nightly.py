@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
 from rl_core.leaderboard.files import BoardFiles
 from tests.flows.team_server import TeamServer, wait_until
@@ -36,6 +37,7 @@ def every_half_minute(server: TeamServer, deployment: dict[str, Any], runs: Path
         server.delete(f"{path}/{made['id']}")
 
 
+@pytest.mark.slow
 def test_it_fires_by_itself_and_adds_a_row_for_a_new_checkpoint_and_only_for_it(
     deployed: TeamServer, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_in_postgresql(postgres: str, recipe: RecipeConfig, run_dir: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

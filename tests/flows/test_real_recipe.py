@@ -33,6 +33,7 @@ TINY = [
 KILLS = 5
 
 
+@pytest.mark.slow
 def test_the_whole_recipe_ends_in_a_report_and_done_parts_are_not_repeated(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -148,6 +148,7 @@ def test_what_a_recipe_makes_before_its_stages_is_made_in_order_and_none_twice(
     assert calls() == ["pairs", "report"]
 
 
+@pytest.mark.slow
 def test_interrupted_at_every_arrow_the_same_command_ends_it_and_makes_no_part_twice(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
 ) -> None:
@@ -226,6 +227,7 @@ def test_out_of_memory_with_one_sequence_at_a_time_says_what_helps(
     assert calls().count("train failed") == 1 + halvings + 2, "then twice more, with what was tried last"
 
 
+@pytest.mark.slow
 def test_a_stage_that_hangs_is_named_says_where_it_is_is_ended_and_tried_again(
     recipe: RecipeConfig,
     run_dir: Path,

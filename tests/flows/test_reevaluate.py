@@ -129,6 +129,7 @@ def test_a_model_that_cannot_be_asked_does_not_keep_the_others_and_is_asked_the_
     assert calls() == ["convert 0 10", "evaluate step_000010", "leaderboard"]
 
 
+@pytest.mark.slow
 def test_a_planted_regression_is_an_event_once_and_a_failure_for_as_long_as_it_stands(
     runs: Path, solve: Solve, calls: Calls
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_mistake_ends_with_one_message_and_nothing_started(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_regression_sets_off_the_automation_that_the_documentation_gives(team: TeamServer, tmp_path: Path) -> None:
     run = new_run(tmp_path / "runs" / "one")
     end_stage(run, 0)

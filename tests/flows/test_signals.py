@@ -43,6 +43,7 @@ def start(
         os.kill(left, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("send", "exit_code"),
     [
@@ -76,6 +77,7 @@ def test_interrupted_it_lets_the_stage_save_leaves_nothing_running_and_says_how_
     assert again[1:3] == ["-m", "flows.deepscaler_recipe"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("recipe")
 def test_killed_it_takes_everything_along_and_goes_on_where_it_was(
     start: Callable[..., "subprocess.Popen[str]"], run_dir: Path, tmp_path: Path

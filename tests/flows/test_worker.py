@@ -51,6 +51,7 @@ def steps(folder: Path) -> list[int]:
     return [int(line.rpartition(" ")[2]) for line in calls(folder) if line.startswith("train 0 step")]
 
 
+@pytest.mark.slow
 def test_cancelled_a_run_saves_and_is_gone_the_waiting_one_takes_its_turn_and_the_same_run_again_goes_on(
     deployed: TeamServer, worker: Path, recipe: RecipeConfig, tmp_path: Path
 ) -> None:

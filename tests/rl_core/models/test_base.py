@@ -249,6 +249,7 @@ def test_what_is_not_whole_in_the_cache_is_made_again(
     assert read_manifest(cache / first.keys.base() / "model") is not None
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_warms_up_and_the_other_takes_it_from_the_cache(tmp_path: Path) -> None:
     roots = [tmp_path / "first", tmp_path / "second"]
     for root in roots:

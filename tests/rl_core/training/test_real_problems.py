@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 TEMPLATE = "{problem} Let's think step by step and output the final answer within \\boxed{}."
 RECIPE = [
@@ -31,6 +33,7 @@ RECIPE = [
 ]
 
 
+@pytest.mark.slow
 def test_a_step_on_real_problems_passes_through_every_part(shared_data: Path, tmp_path: Path) -> None:
     math = shared_data / "math"
     sources = [f"data.train.path={math / 'deepscaler_2000.json'}", f"data.test.path={math / 'aime24.json'}"]

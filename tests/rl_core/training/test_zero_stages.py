@@ -81,6 +81,7 @@ def assert_equal_but_for_rounding(got: Figures, expected: Figures) -> None:
         assert norm == pytest.approx(expected_norm, rel=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", WORLDS)
 @pytest.mark.parametrize("zero_stage", ZERO_STAGES)
 def test_losses_and_gradient_norms_are_those_of_one_rank_without_zero(runs: Runs, ranks: str, zero_stage: int) -> None:
