@@ -58,16 +58,27 @@ class Drawing:
 
         Source: DAPO, Yu et al. 2025, arXiv 2503.14476, section 3.2, which draws without a bound.
         """
-        num_prompts, bound = self._stage.rollout.num_prompts, self._stage.algorithm.dynamic_sampling or 1
-        bound = min(bound, max(1, len(self._problems.train) // num_prompts))
-        batches = [self._collect(step, position)]
-        while len(batches) < bound and self._num_informative(batches) < num_prompts:
+        num_prompts, batches = self._stage.rollout.num_prompts, [self._collect(step, position)]
+        while len(batches) < self._most_batches and self._num_informative(batches) < num_prompts:
             batches.append(self._collect(step, position + len(batches) * num_prompts))
         return Drawn(tuple(batches), self._chosen(batches), position + len(batches) * num_prompts)
 
+    @property
+    def _most_batches(self) -> int:
+        """In one step: as many as it may draw, and no more than there are problems for."""
+        bound = self._stage.algorithm.dynamic_sampling or 1
+        return min(bound, max(1, len(self._problems.train) // self._stage.rollout.num_prompts))
+
     def _collect(self, step: int, position: int) -> Collected:
         rollout, train = self._stage.rollout, self._problems.train
-        chosen = problems_at(position, rollout.num_prompts, num_problems=len(train), seed=self._seed, stage=self._index)
+        chosen = problems_at(
+            position,
+            rollout.num_prompts,
+            num_problems=len(train),
+            seed=self._seed,
+            stage=self._index,
+            apart=self._most_batches * rollout.num_prompts,
+        )
         return self._collector.collect(
             [train[index] for index in chosen],
             self._problems.limits,

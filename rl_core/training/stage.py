@@ -132,7 +132,9 @@ class StageTraining:
                 updates = self.trainer.prepared(samples, figures)
             with clock("train"):
                 policy = critic = Trained()
-                if not self._only_the_critic_learns(step):
+                if self._only_the_critic_learns(step):
+                    self._check_sampler(step, figures)
+                else:
                     policy = self.trainer.train_policy(updates, figures, lambda: self._check_sampler(step, figures))
                 if self.critic is not None:
                     critic = self.trainer.train_critic(updates, figures)
@@ -164,7 +166,8 @@ class StageTraining:
             "peak_memory_bytes": peak_memory_bytes(self.world.device),
             **measured,
         }
-        self._adapt_kl_coefficient(metrics["kl_ref_mean"], len(samples))
+        if not self._only_the_critic_learns(step):
+            self._adapt_kl_coefficient(metrics["kl_ref_mean"], len(samples))
         self.position = drawn.position
         return metrics
 

@@ -147,8 +147,8 @@ class StepTrainer:
         def first_loss(
             batch: MicroBatch, logprobs: torch.Tensor, entropies: torch.Tensor, *values: torch.Tensor
         ) -> torch.Tensor:
-            known = batch.old_logprobs is not None
-            seen.append(batch if known else self._measured(batch, logprobs.detach(), entropies.detach(), figures))
+            measured = batch.old_logprobs is not None and self._algorithm.old_logprobs == "recompute"
+            seen.append(batch if measured else self._measured(batch, logprobs.detach(), entropies.detach(), figures))
             return token_loss(seen[-1], logprobs, entropies, *values)
 
         self._value_losses = [0.0]

@@ -82,9 +82,10 @@ def test_at_the_bound_the_step_is_filled_up_in_the_order_of_the_draw() -> None:
     assert drawn.position == 4
 
 
-@pytest.mark.parametrize("problems", [2, 3, 5])
-def test_no_problem_is_drawn_twice_in_a_step(problems: int) -> None:
-    drawn, collector, _ = draw([SAME] * (problems + problems % 2), 100)
+@pytest.mark.parametrize("problems", [2, 3, 5, 8])
+@pytest.mark.parametrize("position", [0, 2, 4, 6, 9])
+def test_no_problem_is_drawn_twice_in_a_step(problems: int, position: int) -> None:
+    drawn, collector, _ = draw([SAME] * (problems + problems % 2), 100, position=position)
     assert len(set(collector.asked)) == len(collector.asked)
     assert len(drawn.trained) == PROMPTS * SAMPLES
 

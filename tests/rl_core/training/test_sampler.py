@@ -31,6 +31,25 @@ def test_a_step_across_two_epochs_takes_the_rest_of_one_and_the_beginning_of_the
     assert order[:10] != order[10:20]
 
 
+@given(st.integers(1, 12), st.integers(0, 30), st.integers(0, 3))
+def test_kept_apart_no_problem_comes_twice_in_a_row_of_so_many(apart: int, more: int, seed: int) -> None:
+    num_problems = apart + more
+    order = [
+        problems_at(position, 1, num_problems=num_problems, seed=seed, stage=0, apart=apart)[0]
+        for position in range(4 * num_problems)
+    ]
+    for start in range(len(order) - apart + 1):
+        assert len(set(order[start : start + apart])) == apart
+    for start in range(0, len(order), num_problems):
+        assert sorted(order[start : start + num_problems]) == list(range(num_problems))
+    assert order[:num_problems] == drawn(num_problems, 1, num_problems, seed=seed)
+
+
+def test_the_order_stays_where_nothing_comes_too_soon() -> None:
+    before = problems_at(998, 4, num_problems=1000, seed=0, stage=0)
+    assert problems_at(998, 4, num_problems=1000, seed=0, stage=0, apart=4) == before
+
+
 def test_a_step_has_its_problems_whatever_was_asked_before() -> None:
     order = drawn(8, 3, 7)
     assert problems_at(15, 3, num_problems=7, seed=0, stage=0) == order[15:18]

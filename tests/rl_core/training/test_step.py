@@ -171,6 +171,21 @@ def test_the_samplers_logprobs_serve_as_well_where_sampler_and_trainer_compute_a
     assert taken == pytest.approx(recomputed, rel=ROUNDING)
 
 
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
+@pytest.mark.parametrize("old", ["recompute", "sampler"])
+def test_sampler_and_policy_are_compared_wherever_old_logprobs_and_divergence_are(
+    world: World, old: str, kl_in: str
+) -> None:
+    settings = {"old_logprobs": old, "kl_in": kl_in, "kl_coefficient": 0.1, "kl_estimator": "k1", "scale": "none"}
+    algorithm = AlgorithmConfig.model_validate({**settings, "minibatch_sequences": 4})
+    compared: list[int] = []
+    figures, trainer = Figures(), trainer_of(new_learner(world, 0), algorithm)
+    updates = trainer.prepared(samples_of(fixed_rollouts(), NUM_SAMPLES, algorithm), figures)
+    trainer.train_policy(updates, figures, lambda: compared.append(figures.counts["sampler_kl"]))
+    tokens = [sum(int((batch.weights > 0).sum()) for batch in batches) for batches in updates]
+    assert compared == [tokens[0] if old == "sampler" else sum(tokens)]
+
+
 def test_disagreement_by_rounding_is_measured_and_not_itself_rounding(world: World, sampled: list[Rollout]) -> None:
     algorithm = AlgorithmConfig(minibatch_sequences=4)
     figures, trainer = Figures(), trainer_of(new_learner(world, 0), algorithm)
