@@ -129,13 +129,13 @@ class AlgorithmConfig(Section):
                 f"scale is {self.scale!r}, which is of a group: with baseline {self.baseline!r} it must be none "
                 "(whiten scales over the step)"
             )
-        if self._is_set("gae_lambda") and self.baseline != "critic":
+        if self.is_set("gae_lambda") and self.baseline != "critic":
             raise ValueError("gae_lambda does nothing without baseline: critic")
-        if self._is_set("discount") and self.in_groups:
+        if self.is_set("discount") and self.in_groups:
             raise ValueError(
                 "discount does nothing with a group's baseline, which gives one advantage to all tokens of a response"
             )
-        if self._is_set("max_informative_weight") and self.scale != "informative_share":
+        if self.is_set("max_informative_weight") and self.scale != "informative_share":
             raise ValueError("max_informative_weight does nothing without scale: informative_share")
         if self.dynamic_sampling is not None and not self.in_groups:
             raise ValueError("dynamic_sampling needs groups to choose from: baseline group_mean or leave_one_out")
@@ -145,10 +145,15 @@ class AlgorithmConfig(Section):
     def _objective_has_its_options(self) -> Self:
         if self.dual_clip is not None and self.objective not in ("clipped_surrogate", "gspo"):
             raise ValueError(f"dual_clip does nothing with objective {self.objective!r}")
+        for name in ("clip_low", "clip_high"):
+            if self.objective == "policy_gradient" and self.is_set(name):
+                raise ValueError(f"{name} does nothing with objective 'policy_gradient', which has no ratio to clip")
+        if self.is_set("max_drift") and self.objective == "cpgd" and self.drift_coefficient == 0:
+            raise ValueError("max_drift does nothing without drift_coefficient")
         if self.objective == "cpgd" and self.clip_low == 1:
             raise ValueError("clip_low is 1: objective cpgd clips the log-ratio at ln(1 - clip_low); take less than 1")
         for name in ("clip_tightness", "drift_coefficient", "max_drift"):
-            if self.objective != "cpgd" and self._is_set(name):
+            if self.objective != "cpgd" and self.is_set(name):
                 raise ValueError(f"{name} does nothing without objective: cpgd")
         return self
 
@@ -156,7 +161,7 @@ class AlgorithmConfig(Section):
     def _divergence_has_its_options(self) -> Self:
         if self.kl_target is not None and self.kl_coefficient == 0:
             raise ValueError("kl_target: a coefficient of 0 cannot adapt: give kl_coefficient its first value")
-        if self._is_set("kl_horizon") and self.kl_target is None:
+        if self.is_set("kl_horizon") and self.kl_target is None:
             raise ValueError("kl_horizon does nothing without kl_target")
         if self.kl_in == "reward" and self.kl_estimator.endswith("+"):
             raise ValueError(

@@ -47,7 +47,7 @@ class DatasetConfig(Section):
         own = {"fraction", "seed"}
         idle = set(type(self).model_fields) - own - {"source"} if self.source == "held_out" else own
         for name in sorted(idle):
-            if self._is_set(name):
+            if self.is_set(name):
                 raise ValueError(f"{name} does nothing with source: {self.source}")
         return self
 

@@ -21,6 +21,12 @@ class ValidationConfig(Section):
     num_samples: int = Field(4, ge=1)
     temperature: float = Field(0.6, ge=0)
 
+    @model_validator(mode="after")
+    def _greedy_gives_one_answer(self) -> Self:
+        if self.temperature == 0 and self.num_samples > 1:
+            raise ValueError("temperature 0 gives one answer: num_samples must be 1, or temperature above 0")
+        return self
+
 
 class ProtocolConfig(Section):
     """How a model is asked and marked; its digest names the evaluation.

@@ -128,7 +128,7 @@ class CriticConfig(GrownSection):
             )
         if self.backbone == "shared" and self.lora is None:
             raise ValueError("backbone: shared trains an adapter: lora is needed ({} takes the defaults)")
-        if self.backbone != "policy_hidden" and self._is_set("value_coefficient"):
+        if self.backbone != "policy_hidden" and self.is_set("value_coefficient"):
             raise ValueError("value_coefficient does nothing without backbone: policy_hidden, whose loss is a sum")
         if self.backbone == "policy_hidden":
             self._refuse_what_the_policy_decides()

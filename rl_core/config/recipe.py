@@ -109,6 +109,39 @@ class RecipeConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _policy_learns_behind_the_critics_warm_up(self) -> Self:
+        if self.critic is not None and self.critic.warmup_steps >= self.stages[0].steps:
+            raise ValueError(
+                f"critic.warmup_steps is {self.critic.warmup_steps}, and stage {self.stages[0].name} has "
+                f"{self.stages[0].steps} steps: the policy would not learn in it; take fewer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _divergence_is_used(self) -> Self:
+        algorithms = [stage.algorithm for stage in self.stages]
+        if any(algorithm.needs_reference for algorithm in algorithms):
+            return self
+        for name in ("kl_in", "kl_estimator"):
+            if any(algorithm.is_set(name) for algorithm in algorithms):
+                raise ValueError(f"algorithm.{name} does nothing: algorithm.kl_coefficient is 0 in every stage")
+        return self
+
+    @model_validator(mode="after")
+    def _overlong_buffers_are_within_the_limits(self) -> Self:
+        for index, reward in enumerate(self.rewards):
+            if reward.overlong_buffer_tokens is None:
+                continue
+            for stage in self.stages:
+                if not 1 <= reward.overlong_buffer_tokens <= stage.shortest_limit_tokens:
+                    raise ValueError(
+                        f"rewards.{index}.kwargs.buffer_tokens is {reward.overlong_buffer_tokens}: overlong_penalty "
+                        f"needs at least 1, and at most what stage {stage.name} leaves to a response behind its "
+                        f"longest prompt, {stage.shortest_limit_tokens} tokens"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _adapters_share_a_base(self) -> Self:
         check_roles(self)
         return self

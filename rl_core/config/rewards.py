@@ -11,6 +11,7 @@ from rl_core.config.section import Section
 from rl_core.manifest import sampled_digest
 
 TRAINED = "trained"  # as a reward model's name: the one that this run trains; a folder of that name is ./trained
+OVERLONG_BUFFER_TOKENS = 4096  # where the recipe says no other
 RewardName = Literal["boxed", "deepscaler", "math_verify", "answer_tag", "shaped", "overlong_penalty", "reward_model"]
 
 
@@ -39,6 +40,9 @@ class RewardConfig(Section):
             raise ValueError("function does nothing without `file`")
         if re.fullmatch(r"\w+", self.name) is None or self.name == "mean":
             raise ValueError(f"name is {self.name!r}: letters, digits and _ only, and not `mean`")
+        buffer = self.kwargs.get("buffer_tokens", 1)
+        if self.name == "overlong_penalty" and self.file is None and not (type(buffer) is int and buffer >= 1):
+            raise ValueError(f"kwargs.buffer_tokens is {buffer!r}: overlong_penalty needs tokens, 1 or more")
         if self.is_reward_model and not (isinstance(self.kwargs.get("model"), str) and self.kwargs["model"]):
             raise ValueError("reward_model needs kwargs.model: a folder, a name on the hub, or `trained`")
         if self.is_trained_here and "revision" in self.kwargs:
@@ -51,6 +55,13 @@ class RewardConfig(Section):
     def is_reward_model(self) -> bool:
         """Whether this is the learned reward model, and not a function of the user's own of that name."""
         return self.name == "reward_model" and self.file is None
+
+    @property
+    def overlong_buffer_tokens(self) -> int | None:
+        """Of the penalty near the limit; None of every other reward."""
+        if self.name != "overlong_penalty" or self.file is not None:
+            return None
+        return int(self.kwargs.get("buffer_tokens", OVERLONG_BUFFER_TOKENS))
 
     @property
     def shares_backbone(self) -> bool:

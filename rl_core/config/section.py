@@ -10,7 +10,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    def _is_set(self, name: str) -> bool:
+    def is_set(self, name: str) -> bool:
         """Whether a field says something else than by default."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
@@ -26,4 +26,4 @@ class GrownSection(Section):
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        return {name: value for name, value in written.items() if name not in self.LATER or self._is_set(name)}
+        return {name: value for name, value in written.items() if name not in self.LATER or self.is_set(name)}

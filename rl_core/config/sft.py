@@ -68,7 +68,7 @@ class TracesConfig(Section):
         of_traces = ("traces_column", "verified_columns", "complete_column")
         idle = of_traces if self.response == "solution" else ("solution_column",)
         for name in idle:
-            if self._is_set(name):
+            if self.is_set(name):
                 raise ValueError(f"{name} does nothing with response: {self.response}")
         return self
 

@@ -48,6 +48,27 @@ class StageConfig(Section):
             )
         return self
 
+    @property
+    def shortest_limit_tokens(self) -> int:
+        """What the longest prompt leaves to its response."""
+        return min(self.max_response_tokens, self.context_tokens - self.max_prompt_tokens)
+
+    @model_validator(mode="after")
+    def _groups_have_something_to_compare(self) -> Self:
+        algorithm, samples = self.algorithm, self.rollout.num_samples
+        needed = 3 if algorithm.scale == "leave_one_out_std" else 2
+        if algorithm.in_groups and samples < needed:
+            why = (
+                f"algorithm.baseline is {algorithm.baseline!r}, and nothing would be learned"
+                if samples < 2
+                else "algorithm.scale is 'leave_one_out_std', and one other response has no spread"
+            )
+            raise ValueError(
+                f"rollout.num_samples is {samples}, but responses to one problem are compared with each other: {why}; "
+                f"take at least {needed}, or another baseline or scale"
+            )
+        return self
+
     @model_validator(mode="after")
     def _minibatches_divide_the_batch(self) -> Self:
         batch = self.rollout.num_prompts * self.rollout.num_samples

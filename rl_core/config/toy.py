@@ -9,7 +9,7 @@ from typing import Any
 from rl_core.config.embedded import AnswerFormat
 from rl_core.config.models import LoraConfig
 from rl_core.config.recipe import RecipeConfig
-from rl_core.config.rewards import RewardConfig
+from rl_core.config.rewards import OVERLONG_BUFFER_TOKENS, RewardConfig
 from rl_core.config.stage import StageConfig
 from rl_core.evaluation.benchmarks import OF_THE_RUN
 
@@ -33,7 +33,7 @@ PAIRS_HELD_OUT = 0.25  # share of those problems, so that the reward model's acc
 LORA_RANK = 64  # half of the model's width
 LAYERS = frozenset("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())  # of the embedded model
 # Options of rewards that are lengths, by what a rehearsal's share of the recipe's tokens does to them.
-LENGTHS = {("overlong_penalty", "buffer_tokens"): 4096, ("shaped", "free_characters"): 1000}
+LENGTHS = {("overlong_penalty", "buffer_tokens"): OVERLONG_BUFFER_TOKENS, ("shaped", "free_characters"): 1000}
 RATES_OF_LENGTH = {("shaped", "length_penalty"): 0.1}
 
 

@@ -5,11 +5,12 @@ Source: Yu et al. 2025, "DAPO", equation 13, arXiv:2503.14476.
 
 from collections.abc import Sequence
 
+from rl_core.config.rewards import OVERLONG_BUFFER_TOKENS
 from rl_core.rewards.sample import Sample
 
 
 def overlong_penalty(
-    samples: Sequence[Sample], *, buffer_tokens: int = 4096, factor: float = 1.0
+    samples: Sequence[Sample], *, buffer_tokens: int = OVERLONG_BUFFER_TOKENS, factor: float = 1.0
 ) -> list[float | None]:
     """0 up to the buffer, then falling linearly to -factor at the limit: min(0, factor (limit - buffer - n) / buffer).
 

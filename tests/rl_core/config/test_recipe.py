@@ -82,6 +82,51 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             "(embedded.context_tokens)",
         ),
         (
+            {"rollout": {"num_prompts": 8, "num_samples": 1}, "algorithm": {"minibatch_sequences": 8}},
+            "stages.0: rollout.num_samples is 1, but responses to one problem are compared with each other: "
+            "algorithm.baseline is 'group_mean', and nothing would be learned; take at least 2, or another baseline or "
+            "scale",
+        ),
+        (
+            {
+                "rollout": {"num_prompts": 8, "num_samples": 2},
+                "algorithm": {"minibatch_sequences": 8, "baseline": "leave_one_out", "scale": "leave_one_out_std"},
+            },
+            "stages.0: rollout.num_samples is 2, but responses to one problem are compared with each other: "
+            "algorithm.scale is 'leave_one_out_std', and one other response has no spread; take at least 3, or another "
+            "baseline or scale",
+        ),
+        (
+            {"critic": {"warmup_steps": 5}, "algorithm": {"baseline": "critic", "scale": "none"}},
+            "the settings: critic.warmup_steps is 5, and stage a has 1 steps: the policy would not learn in it; take "
+            "fewer",
+        ),
+        (
+            {"algorithm": {"kl_in": "reward", "kl_estimator": "k1"}},
+            "the settings: algorithm.kl_in does nothing: algorithm.kl_coefficient is 0 in every stage",
+        ),
+        (
+            {"algorithm": {"objective": "policy_gradient", "clip_high": 0.3}},
+            "algorithm: clip_high does nothing with objective 'policy_gradient', which has no ratio to clip",
+        ),
+        (
+            {"algorithm": {"objective": "cpgd", "max_drift": 1.0}},
+            "algorithm: max_drift does nothing without drift_coefficient",
+        ),
+        (
+            {"validation": {"temperature": 0}},
+            "validation: temperature 0 gives one answer: num_samples must be 1, or temperature above 0",
+        ),
+        (
+            {"rewards": [{"name": "boxed"}, {"name": "overlong_penalty"}]},
+            "the settings: rewards.1.kwargs.buffer_tokens is 4096: overlong_penalty needs at least 1, and at most what "
+            "stage a leaves to a response behind its longest prompt, 16 tokens",
+        ),
+        (
+            {"rewards": [{"name": "overlong_penalty", "kwargs": {"buffer_tokens": 0}}]},
+            "rewards.0: kwargs.buffer_tokens is 0: overlong_penalty needs tokens, 1 or more",
+        ),
+        (
             {"sft": {"data": {"source": "embedded"}, "max_tokens": 64}, "stages": [stage(name="sft")]},
             "the settings: stages: one is named sft, as the part that `sft` adds is: give it another name",
         ),
