@@ -2,8 +2,8 @@
 
 The responses were drawn from the sampler's distribution mu, while the surrogate takes them for the old policy's. Both
 corrections come from the ratio of the two, which is fixed before the first update: nothing here has a gradient. They
-multiply the surrogate alone, not the divergence and not the entropy, and change no denominator, so that a masked token
-counts as one that has nothing to teach.
+multiply the surrogate alone (CPGD's with its drift), not the divergence and not the entropy, and change no denominator,
+so that a masked token counts as one that has nothing to teach.
 
     TIS        weight token, max_weight C                    min(pi_old / mu, C)
     IcePop     weight token, mask token, low..high           pi_old / mu inside the bounds, 0 outside

@@ -59,7 +59,9 @@ class PromptConfig(Section):
         "{problem} Let's think step by step and output the final answer within \\boxed{}.",
         description="the user's turn; {problem} stands for the problem, every other brace is literal",
     )
-    system_prompt: str | None = Field(None, description="the system's turn; null sends none")
+    system_prompt: str | None = Field(
+        None, description="the system's turn; null: none, or what the chat template puts in its place"
+    )
     chat_template: str | None = Field(
         None,
         description="Jinja that makes a prompt of the turns, or a file with it, which is read at once; null: the "

@@ -1,5 +1,6 @@
 """Loading a causal language model from a Hugging Face folder."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.utils import is_flash_attn_2_available
@@ -17,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from rl_core.config.models import PolicyConfig
 from rl_core.errors import MistakeError
 
+DROPOUT = re.compile(r"dropout|_pdrop$")  # attention_dropout, hidden_dropout_prob; resid_pdrop of GPT-2
 UNBOUNDED = 1 << 30  # context of a model that names none
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -66,11 +69,21 @@ def attention_of(causal_lm: PreTrainedModel) -> str:
     return str(causal_lm.config._attn_implementation)
 
 
+def without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The configuration with every dropout at 0: a loss compares one policy at two times, and samplers know of none."""
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and DROPOUT.search(name):
+            setattr(config, name, 0.0)
+    return config
+
+
 def load_causal_lm(folder: Path, policy: PolicyConfig, device: torch.device) -> PreTrainedModel:
-    """The model in `folder`, on the CPU, in the dtype and with the attention of the recipe."""
-    attention = choose_attention(folder, policy, device)
+    """The model in `folder`, on the CPU, in the dtype and with the attention of the recipe, and without dropout."""
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=compute_dtype(policy, device), attn_implementation=attention
+        folder,
+        config=without_dropout(AutoConfig.from_pretrained(folder)),
+        dtype=compute_dtype(policy, device),
+        attn_implementation=choose_attention(folder, policy, device),
     )
     if policy.gradient_checkpointing:
         model.gradient_checkpointing_enable()

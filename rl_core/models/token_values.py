@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from rl_core.config.models import LoraConfig, PolicyConfig
 from rl_core.errors import MistakeError
-from rl_core.models.load import choose_attention, compute_dtype
+from rl_core.models.load import choose_attention, compute_dtype, without_dropout
 from rl_core.models.lora import add_adapter
 from rl_core.models.settings import CRITIC_FIELD, check_value_model
 from rl_core.models.token_logprobs import new_value_head, packed_inputs
@@ -99,8 +99,8 @@ def with_new_head(
     Raises:
         MistakeError: the folder lacks weights of the model below the head.
     """
-    config = AutoConfig.from_pretrained(folder, num_labels=1)
-    config.classifier_dropout = 0.0
+    config = without_dropout(AutoConfig.from_pretrained(folder, num_labels=1))
+    config.classifier_dropout = 0.0  # which is not there where it is at its default
     with without_report():  # which would say of every run that the head is new
         model, found = kind.from_pretrained(
             folder,

@@ -35,7 +35,7 @@ REWARDS: dict[str, Callable[..., list[float | None]]] = {
 }
 GRADED = frozenset(("deepscaler", "math_verify", "answer_tag", "shaped"))  # rewards that may ask the slow path
 NO_OPTIONS = frozenset(("samples", "judge"))  # of a reward's arguments, those that no recipe gives
-BOX_ONLY = frozenset(("boxed", "deepscaler"))  # rewards that do not look at <answer> tags
+BOX_ONLY = frozenset(("boxed", "deepscaler", "overlong_penalty", "reward_model"))  # that do not look at <answer> tags
 
 
 class Scorer:

@@ -1,10 +1,12 @@
 """What a step's metrics say of its trained tokens: means and maxima over every micro-batch of every rank."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 
+from rl_core.algorithms.values import explained_variance
 from rl_core.world import World
 
 MEANS = (
@@ -47,23 +49,21 @@ class Figures:
     def over_ranks(self, world: World) -> dict[str, float | None]:
         """Every figure over the tokens of all ranks; None where nothing was counted. A collective call."""
         names = MEANS + OF_VALUES
-        sums = world.sum([math.fsum(self.sums.get(name, ())) for name in names])
-        counts = world.sum([float(self.counts.get(name, 0)) for name in names])
-        means = {name: total / count if count else None for name, total, count in zip(names, sums, counts, strict=True)}
-        means["value_explained_variance"] = _explained_variance(means["return_mean"], *map(means.pop, OF_VALUES))
+        sums = dict(zip(names, world.sum([math.fsum(self.sums.get(name, ())) for name in names]), strict=True))
+        counts = dict(zip(names, world.sum([float(self.counts.get(name, 0)) for name in names]), strict=True))
+        means = {name: sums[name] / counts[name] if counts[name] else None for name in MEANS}
+        means["value_explained_variance"] = _explained_variance(sums, counts)
         shares = world.gather(self.maxima)
         maxima = {name: _maximum([value for share in shares for value in share.get(name, ())]) for name in MAXIMA}
         return means | maxima
 
 
-def _explained_variance(
-    return_mean: float | None, return_square: float | None, error: float | None, error_square: float | None
-) -> float | None:
-    """1 - Var[return - value] / Var[return]; None without a critic, or where all returns are one."""
-    if return_mean is None or return_square is None or error is None or error_square is None:
-        return None
-    variance = return_square - return_mean**2
-    return 1 - (error_square - error**2) / variance if variance > 0 else None
+def _explained_variance(sums: Mapping[str, float], counts: Mapping[str, float]) -> float | None:
+    """Of the returns by the values; None without a critic, or where all returns are one."""
+    returns = counts["return_mean"], sums["return_mean"], sums["return_square_mean"]
+    errors = counts["value_error_mean"], sums["value_error_mean"], sums["value_error_square_mean"]
+    explained = explained_variance(returns, errors)
+    return None if math.isnan(explained) else explained
 
 
 def _maximum(values: list[float]) -> float | None:

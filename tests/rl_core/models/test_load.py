@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import MambaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, PreTrainedConfig, Qwen2Config
 
 from rl_core.config.models import PolicyConfig
 from rl_core.errors import MistakeError
@@ -26,6 +26,18 @@ def policy(**settings: str) -> PolicyConfig:
 @pytest.mark.parametrize(("asked", "taken"), [("auto", "sdpa"), ("sdpa", "sdpa"), ("eager", "eager")])
 def test_a_model_on_a_cpu_has_the_attention_that_was_asked_for(qwen2: Path, asked: str, taken: str) -> None:
     assert load_causal_lm(qwen2, policy(attention=asked), CPU).config._attn_implementation == taken
+
+
+@pytest.mark.parametrize("kind", [Qwen2Config, GPT2Config])
+def test_a_model_that_names_dropout_is_trained_without(kind: type[PreTrainedConfig], tmp_path: Path) -> None:
+    if kind is GPT2Config:  # 0.1 in three places by default
+        config = kind(vocab_size=32, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    else:
+        sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2}
+        config = kind(vocab_size=32, num_hidden_layers=1, attention_dropout=0.3, **sizes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    model, tokens = load_causal_lm(tmp_path, policy(), CPU).train(), torch.arange(8)[None]
+    assert torch.equal(model(tokens).logits, model(tokens).logits)
 
 
 def test_auto_takes_flash_attention_only_where_everything_that_it_needs_is_there(
