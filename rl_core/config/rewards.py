@@ -40,9 +40,6 @@ class RewardConfig(Section):
             raise ValueError("function does nothing without `file`")
         if re.fullmatch(r"\w+", self.name) is None or self.name == "mean":
             raise ValueError(f"name is {self.name!r}: letters, digits and _ only, and not `mean`")
-        buffer = self.kwargs.get("buffer_tokens", 1)
-        if self.name == "overlong_penalty" and self.file is None and not (type(buffer) is int and buffer >= 1):
-            raise ValueError(f"kwargs.buffer_tokens is {buffer!r}: overlong_penalty needs tokens, 1 or more")
         if self.is_reward_model and not (isinstance(self.kwargs.get("model"), str) and self.kwargs["model"]):
             raise ValueError("reward_model needs kwargs.model: a folder, a name on the hub, or `trained`")
         if self.is_trained_here and "revision" in self.kwargs:
@@ -58,10 +55,9 @@ class RewardConfig(Section):
 
     @property
     def overlong_buffer_tokens(self) -> int | None:
-        """Of the penalty near the limit; None of every other reward."""
-        if self.name != "overlong_penalty" or self.file is not None:
-            return None
-        return int(self.kwargs.get("buffer_tokens", OVERLONG_BUFFER_TOKENS))
+        """Of the penalty near the limit; None of every other reward, and where it is no number of tokens."""
+        given = self.kwargs.get("buffer_tokens", OVERLONG_BUFFER_TOKENS)
+        return given if self.name == "overlong_penalty" and self.file is None and isinstance(given, int) else None
 
     @property
     def shares_backbone(self) -> bool:

@@ -124,7 +124,8 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
         ),
         (
             {"rewards": [{"name": "overlong_penalty", "kwargs": {"buffer_tokens": 0}}]},
-            "rewards.0: kwargs.buffer_tokens is 0: overlong_penalty needs tokens, 1 or more",
+            "the settings: rewards.0.kwargs.buffer_tokens is 0: overlong_penalty needs at least 1, and at most what "
+            "stage a leaves to a response behind its longest prompt, 16 tokens",
         ),
         (
             {"sft": {"data": {"source": "embedded"}, "max_tokens": 64}, "stages": [stage(name="sft")]},
