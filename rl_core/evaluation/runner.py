@@ -21,9 +21,9 @@ from rl_core.config.evaluation import EvaluationConfig
 from rl_core.config.models import PolicyConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.config.rollout import RolloutConfig
+from rl_core.data.contamination import count_trained
 from rl_core.data.parquet import dataset_digest, load_problems
 from rl_core.data.prompt import prompt_messages
-from rl_core.data.rows import comparable
 from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.evaluation.figures import figures
@@ -109,16 +109,11 @@ def _work_of_run(run: RunDir, benchmark: str, model_digest: str) -> Work:
         if manifest is None:
             raise MistakeError(f"{folder} does not hold {name} yet: run `python -m rl_core prepare` first")
         problems = folder / PROBLEMS
-        source = {**dataset_facts(manifest), "also_trained_on": also_in(run.data / "train.parquet", problems)}
-        if source["also_trained_on"]:
-            print(f"warning: {source['also_trained_on']} problems of {name} are among those that this run trains on")
+        source = dataset_facts(manifest)
+    source["also_trained_on"] = count_trained(run.data, problems)
+    if source["also_trained_on"]:
+        print(f"warning: {source['also_trained_on']} problems of {name} are among those that this run trains on")
     return Work(name, problems, source, run.evaluation(model_digest, benchmark))
-
-
-def also_in(training: Path, problems: Path) -> int:
-    """How many problems of a benchmark are also in the training data."""
-    known = {comparable(problem.problem) for problem in load_problems(training)}
-    return sum(comparable(problem.problem) in known for problem in load_problems(problems))
 
 
 def dataset_facts(manifest: dict[str, Any]) -> dict[str, Any]:

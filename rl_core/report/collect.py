@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from rl_core.config import SFT
 from rl_core.hardware import Hardware
 from rl_core.manifest import read_json, read_manifest
 from rl_core.plan import DONE, OTHER_RECIPE, TO_DO, Part, all_parts
-from rl_core.report.contamination import count_trained
 from rl_core.report.facts import Evaluation, FineTuning, Interval, ProblemRow, RunFacts, Sample, StageFacts, Work
 from rl_core.run_dir import RunDir
 from rl_core.tracking import run_url
@@ -31,7 +29,7 @@ def collect(run: RunDir) -> RunFacts:
         first_step = stages[-1].first_step + stages[-1].steps_done if stages else 0
         stages.append(_stage(run, index, first_step, parts, missing))
     base = parts["evaluate base"]
-    facts = RunFacts(
+    return RunFacts(
         root=run.root,
         config=run.config,
         sources=_manifest(parts["download"]),
@@ -46,7 +44,6 @@ def collect(run: RunDir) -> RunFacts:
         work=tuple(_work(record) for record in read_work(run.work)),
         links=_links(run),
     )
-    return facts if facts.data is None else replace(facts, num_trained=count_trained(run, facts.models))
 
 
 def read_samples(evaluation: Evaluation) -> list[Sample]:
@@ -182,6 +179,7 @@ def _parse_evaluation(file: Path, results: Mapping[str, Any]) -> Evaluation:
         unscored_count=int(results["unscored_count"]),
         problems=tuple(_problem(row) for row in results.get("problems", ())),
         samples=None if samples is None else tuple(samples),
+        num_trained=(results.get("dataset") or {}).get("also_trained_on"),
     )
 
 

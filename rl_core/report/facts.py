@@ -4,7 +4,7 @@ Read by `collect`, compared by `compare`, told by `sections` and drawn by `plots
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class Evaluation:
     unscored_count: int
     problems: tuple[ProblemRow, ...]
     samples: tuple[Sample, ...] | None  # without texts; None: the parquet is not there
+    num_trained: int | None = None  # of its problems, those that the run also trains on; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,6 @@ class RunFacts:
     fine_tuning: FineTuning | None = None  # None: the recipe has none
     work: tuple[Work, ...] = ()  # in the order in which it began
     reward_model: Mapping[str, Any] | None = None  # summary of the training of the run's own
-    num_trained: Mapping[str, int] = field(default_factory=dict)  # problems that are trained on as well, by data set
     links: tuple[tuple[str, str], ...] = ()  # where else the run can be seen: what, and its address
 
     @property
