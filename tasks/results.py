@@ -12,20 +12,18 @@ from rl_core.run_dir import RunDir
 def results_table(run: RunDir) -> list[dict[str, str]]:
     """One row for each model that has been evaluated: the base model, the fine-tuned one, then each stage's.
 
-    Every figure is of the first benchmark, but for pass@1 of each of the further ones.
+    Lengths and counts are of the first benchmark; what is right, of each of them.
     """
     rows = []
     for index in (None, *([SFT] if run.config.sft else []), *range(len(run.config.stages))):
         part, *further = evaluation_parts(run, index)
         if part.state == DONE:
             row = _row("base" if index is None else run.stage_name(index), read_json(part.path))
-            of_further = zip(run.config.evaluation.further_benchmarks, further, strict=True)
-            beside = {
-                f"pass@1 {benchmark_name(benchmark)}": _interval(read_json(other.path)["pass_at_1"])
-                for benchmark, other in of_further
-                if other.state == DONE
-            }
-            rows.append({**row, **beside})
+            for benchmark, other in zip(run.config.evaluation.further_benchmarks, further, strict=True):
+                if other.state == DONE:
+                    of_other = _what_is_right(read_json(other.path))
+                    row |= {f"{name} {benchmark_name(benchmark)}": value for name, value in of_other.items()}
+            rows.append(row)
     return rows
 
 
@@ -39,15 +37,20 @@ def headline(run: RunDir) -> str:
 
 
 def _row(model: str, results: dict[str, Any]) -> dict[str, str]:
-    row = {"model": model, "pass@1": _interval(results["pass_at_1"])}
+    row = {"model": model, **_what_is_right(results)}
+    row["response tokens"] = f"{results['response_tokens_mean']:.1f}"
+    row["truncated"] = f"{results['truncated_fraction']:.3f}"
+    row["unscored"] = str(results["unscored_count"])
+    return row
+
+
+def _what_is_right(results: dict[str, Any]) -> dict[str, str]:
+    row = {"pass@1": _interval(results["pass_at_1"])}
     for name, label in (("pass_at_k", "pass"), ("majority_at_k", "majority"), ("agreement_at_k", "agreement")):
         by_k = results.get(name) or {}
         if by_k:
             most = max(by_k, key=int)
             row[f"{label}@{most}"] = _interval(by_k[most])
-    row["response tokens"] = f"{results['response_tokens_mean']:.1f}"
-    row["truncated"] = f"{results['truncated_fraction']:.3f}"
-    row["unscored"] = str(results["unscored_count"])
     return row
 
 

@@ -40,7 +40,7 @@ def results_table(facts: RunFacts) -> list[Block]:
 
 
 def further_benchmarks(facts: RunFacts) -> list[Block]:
-    """Pass@1 of every model on what else it was asked, and the change from the first model; nothing where none was."""
+    """Every model on what else it was asked, by the same metrics; nothing where none was asked anything else."""
     models = facts.models
     asked = {_asked(evaluation): evaluation for model in models for evaluation in model.further}
     if not asked:
@@ -54,7 +54,8 @@ def further_benchmarks(facts: RunFacts) -> list[Block]:
             changes = [change(first, one) if one else None for one in found[1:]]
             label = f"change from {models[0].name}, paired"
             rows.append([label, ABSENT, *[interval(value, signed=True) for value in changes]])
-    told = "Pass@1, each benchmark under the protocol that is named with it, the same for every model."
+        rows += _rows_by_k(found)
+    told = "Beside a benchmark's name pass@1, under the protocol that is named with it, the same for every model."
     headers = ["", *[_title(model) for model in models]]
     return [Heading(3, "Further benchmarks"), Paragraph([told]), Table(headers, rows)]
 
@@ -106,12 +107,13 @@ def responses(facts: RunFacts) -> list[Block]:
     return blocks
 
 
-def _rows_by_k(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+def _rows_by_k(evaluations: Sequence[Evaluation | None]) -> list[list[str]]:
     rows = []
     for name, values in BY_K:
-        ks = sorted({k for evaluation in evaluations for k in values(evaluation)})
+        by_k = [values(evaluation) if evaluation else {} for evaluation in evaluations]
+        ks = sorted({k for of_model in by_k for k in of_model})
         for k in (k for k in ks if k > 1 and (k.bit_count() == 1 or k == ks[-1])):  # powers of two, and the most
-            rows.append([f"{name}@{k}", *[interval(values(evaluation).get(k)) for evaluation in evaluations]])
+            rows.append([f"{name}@{k}", *[interval(of_model.get(k)) for of_model in by_k]])
     return rows
 
 

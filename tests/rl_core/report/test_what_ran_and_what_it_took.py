@@ -91,6 +91,8 @@ def test_other_benchmarks_of_the_same_models_stand_in_a_table_of_their_own(run: 
     line = next(line for line in text.splitlines() if line.startswith("| math500"))
     assert [cell.split()[0] for cell in line.strip("| ").split("|")[1:]] == ["0.156", "-", "-", "0.812"]
     assert row_of(text, "change from base, paired")[-1].startswith("+0.656 (")
+    for metric in ("pass@4", "majority@4", "agreement@4"):
+        assert [cell.split()[0] for cell in row_of(text, metric)] == ["0.166", "-", "-", "0.823"]
 
 
 def test_reference_lines_are_drawn_for_aime24_alone(tmp_path: Path) -> None:
