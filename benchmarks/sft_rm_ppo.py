@@ -118,6 +118,8 @@ def _judged(seed: int, trial: Trial) -> dict[str, object]:
         "pairs": figures["accuracy"]["num_pairs"],
         "accuracy": _in_words(figures["accuracy"]),
         "with lengths matched": _in_words(figures["accuracy_length_matched"]),
+        "best rule of lengths": _in_words(figures["length"]["baseline"]),
+        "above that rule, paired": _in_words(figures["length"]["above_baseline"]),
     }
 
 

@@ -23,6 +23,9 @@ from rl_core.data.held_out import hold_out
 from rl_core.data.parquet import dataset_digest, write_problems
 from rl_core.data.raw import RawRow, read_rows
 from rl_core.data.rows import (
+    IN_PAIRS,
+    IN_PROBE,
+    IN_TEST,
     Row,
     SetAside,
     count_reasons,
@@ -60,8 +63,9 @@ def prepare_data(run: RunDir) -> None:
 
     Test keeps every usable row; of rows held out of train, one for each problem. Train loses duplicates, problems that
     are also in test, the problems of pairs, and then the probe: rows drawn without replacement under (seed,
-    PROBE_PURPOSE), which are measured but never trained on. Answers to problems of test and probe are not learned.
-    `max_rows` counts rows as they are read, before any is set aside or held out.
+    PROBE_PURPOSE), which are measured but never trained on. Answers to problems of test, probe and pairs are not
+    learned: a reward model begins with what was learned, and is measured on some of its pairs. `max_rows` counts rows
+    as they are read, before any is set aside or held out.
 
     Raises:
         MistakeError: a source cannot be read or has changed, a column is missing, or nothing usable is left.
@@ -85,7 +89,8 @@ def prepare_data(run: RunDir) -> None:
         if pairs is not None:
             parts["pairs"] = pairs
         if run.config.sft is not None:
-            found[SFT] = _answers(run, sources, held_out=test.kept + probe)
+            held_out = {IN_TEST: test.kept, IN_PROBE: probe, IN_PAIRS: parts.get("pairs", [])}
+            found[SFT] = _answers(run, sources, held_out)
             parts[SFT] = found[SFT].kept
         progress.update(2, note="writing parquet")
         _publish(run, sources, found, parts)
@@ -147,8 +152,8 @@ def _rows_of_pairs(raw: Sequence[RawRow], pairs: PairsConfig) -> set[tuple[str, 
     return {(row.file, row.row) for row in chosen}
 
 
-def _answers(run: RunDir, sources: dict[str, Any], held_out: list[Row]) -> _Split:
-    """Problems with the answer that is learned of each."""
+def _answers(run: RunDir, sources: dict[str, Any], held_out: dict[str, list[Row]]) -> _Split:
+    """Problems with the answer that is learned of each, but for those held out, which are there by the reason."""
     sft, template = run.config.sft, run.config.data.prompt_template
     assert sft is not None, "asked only where the recipe has it"
     if sft.data.source == "embedded":
@@ -162,7 +167,8 @@ def _answers(run: RunDir, sources: dict[str, Any], held_out: list[Row]) -> _Spli
         files = sources["sources"][SFT]["files"]
         result = _Split(*read_answers([_whole(run, SFT, file) for file in files], sft.data, template))
     result = result.drop(*without_duplicates(result.kept))
-    result = result.drop(*without_held_out(result.kept, held_out))
+    for reason, rows_of_reason in held_out.items():
+        result = result.drop(*without_held_out(result.kept, rows_of_reason, reason))
     if not result.kept:
         raise MistakeError(
             f"sft.data: none of the {result.read} rows read can be used ({_counts(result.set_aside)}): check its "

@@ -20,6 +20,8 @@ ODD_ANSWER = "answer is neither text nor a number"
 DUPLICATE = "duplicate"
 DUPLICATE_OTHER_ANSWER = "duplicate with another answer"
 IN_TEST = "also in test"
+IN_PROBE = "also in the probe"
+IN_PAIRS = "also among the pairs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,14 @@ def without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], list[SetAside]]:
     return kept, set_aside
 
 
-def without_held_out(rows: Sequence[Row], test: Sequence[Row]) -> tuple[list[Row], list[SetAside]]:
-    """Training rows whose problem is not in test, and those whose problem is."""
-    held_out = {comparable(row.problem): row.raw for row in test}
+def without_held_out(
+    rows: Sequence[Row], others: Sequence[Row], reason: str = IN_TEST
+) -> tuple[list[Row], list[SetAside]]:
+    """Rows whose problem is not among the others, which are held out of them, and those whose problem is."""
+    held_out = {comparable(row.problem): row.raw for row in others}
     kept = [row for row in rows if comparable(row.problem) not in held_out]
     found = [row for row in rows if comparable(row.problem) in held_out]
-    return kept, [SetAside(row.raw, IN_TEST, same_as=held_out[comparable(row.problem)]) for row in found]
+    return kept, [SetAside(row.raw, reason, same_as=held_out[comparable(row.problem)]) for row in found]
 
 
 def comparable(problem: str) -> str:

@@ -72,6 +72,13 @@ def _judge(config: RewardModelConfig, held_out: dict[str, Any]) -> None:
     accuracy, matched = held_out["accuracy"], held_out["accuracy_length_matched"]
     told = f"{_in_words(accuracy)} of {accuracy['num_pairs']} held-out pairs of {accuracy['num_problems']} problems"
     print(f"reward model: right on {told}; with lengths matched {_in_words(matched)}", flush=True)
+    if not held_out["more_than_length"]:
+        above = held_out["length"]["above_baseline"]
+        print(
+            "warning: reward model: not told from a rule that sees lengths alone: right more often than the best of "
+            f"them by {_in_words(above)}, and with lengths matched as above (chance: {CHANCE})",
+            flush=True,
+        )
     if accuracy["low"] > CHANCE or not config.require_above_chance:
         return
     raise GuardStop(

@@ -60,22 +60,21 @@ def measures(held_out: ScoredPairs, train: ScoredPairs, *, matched_ratio: float)
     """
     right = wins(held_out.margins)
     matched = held_out.length_ratios <= matched_ratio
-    length_rule = fit_length_rule(train)
+    by_length = wins(length_features(held_out) @ fit_length_rule(train))
+    above_baseline = over_problems(right - by_length, held_out.problems)
+    right_where_matched = over_problems(right, held_out.problems, matched)
     return {
         "loss": float(np.logaddexp(0.0, -held_out.margins).mean()),
         "accuracy": over_problems(right, held_out.problems),
         "accuracy_both_from_model": over_problems(right, held_out.problems, held_out.from_model),
         "accuracy_solution_chosen": over_problems(right, held_out.problems, ~held_out.from_model),
-        "accuracy_length_matched": {
-            "max_length_ratio": matched_ratio,
-            **over_problems(right, held_out.problems, matched),
-        },
+        "accuracy_length_matched": {"max_length_ratio": matched_ratio, **right_where_matched},
+        "more_than_length": _is_above(right_where_matched, 0.5) and _is_above(above_baseline, 0.0),
         "length": {
             "longer_wins": over_problems(wins(held_out.chosen_tokens - held_out.rejected_tokens), held_out.problems),
-            "baseline": over_problems(wins(length_features(held_out) @ length_rule), held_out.problems),
-            "baseline_length_matched": over_problems(
-                wins(length_features(held_out) @ length_rule), held_out.problems, matched
-            ),
+            "baseline": over_problems(by_length, held_out.problems),
+            "baseline_length_matched": over_problems(by_length, held_out.problems, matched),
+            "above_baseline": above_baseline,
             "score_correlation": rank_correlation(
                 np.concatenate([held_out.chosen_scores, held_out.rejected_scores]),
                 np.concatenate([held_out.chosen_tokens, held_out.rejected_tokens]),
@@ -175,6 +174,11 @@ def calibration(
             }
         )
     return rows
+
+
+def _is_above(measured: dict[str, Any], bound: float) -> bool:
+    """Whether the whole interval is; not where nothing could be measured."""
+    return measured["low"] is not None and bool(measured["low"] > bound)
 
 
 def _surer(pairs: ScoredPairs) -> Values:

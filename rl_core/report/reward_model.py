@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rl_core.report.document import Block, Heading, Paragraph, Table
+from rl_core.report.document import Block, Heading, Paragraph, Strong, Table
 from rl_core.report.facts import Interval, RunFacts
 from rl_core.report.wording import ABSENT, count, interval, percent
 
@@ -50,9 +50,21 @@ def reward_model(facts: RunFacts) -> list[Block]:
         Heading(2, "Reward model"),
         Paragraph([TOLD]),
         Table(["which answer is better", "right, 95 % interval", "pairs", "problems"], rows),
+        Paragraph([_verdict(held_out)]),
         Paragraph([learned]),
         *_calibration(held_out["calibration_by_length"]),
     ]
+
+
+def _verdict(held_out: Mapping[str, Any]) -> Strong:
+    above = held_out["length"]["above_baseline"]
+    shown = interval(Interval(above["value"], above["low"], above["high"]), signed=True)
+    if held_out["more_than_length"]:
+        return Strong(f"It knows more than length: right more often than the best rule of lengths by {shown}.")
+    return Strong(
+        f"It is not told from a rule of lengths: right more often than the best of them by {shown}, and with lengths "
+        "matched as above. What it rewards may be length."
+    )
 
 
 def _calibration(rows: list[Mapping[str, Any]]) -> list[Block]:

@@ -129,8 +129,25 @@ def test_prepare_leaves_no_answer_to_a_problem_of_test_or_probe_and_each_problem
     manifest = read_manifest(run.data)
     assert manifest is not None
     assert manifest["rows_read"]["sft"] == 11
-    assert manifest["set_aside"]["sft"] == {"also in test": 3, "duplicate": 1}
+    assert manifest["set_aside"]["sft"] == {"also in test": 2, "duplicate": 1, "also in the probe": 1}
     assert manifest["sources"]["sft"]["files"][0]["name"] == "traces.parquet"
+
+
+def test_no_answer_to_a_problem_of_pairs_is_learned(tmp_path: Path) -> None:
+    write_traces(tmp_path, [row(n) for n in range(10)])
+    values = recipe(tmp_path).model_dump(mode="json") | {
+        "pairs": {"first_row": 0, "num_rows": 2},
+        "reward_model": {},
+        "rewards": [{"name": "reward_model", "kwargs": {"model": "trained"}}],
+    }
+    run = RunDir(tmp_path / "run", check_config(values, origin="test"))
+    prepare_data(run)
+    pairs = {problem.problem for problem in load_problems(run.data / "pairs.parquet")}
+    assert len(pairs) == 2
+    assert not pairs & {answer.problem for answer in load_problems(run.data / "sft.parquet")}
+    manifest = read_manifest(run.data)
+    assert manifest is not None
+    assert manifest["set_aside"]["sft"]["also among the pairs"] == 2
 
 
 def test_a_column_that_is_not_there_and_data_without_any_verified_trace_are_mistakes(tmp_path: Path) -> None:

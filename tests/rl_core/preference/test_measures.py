@@ -81,6 +81,8 @@ def test_a_model_that_knows_length_alone_is_found_out() -> None:
     assert found["length"]["score_correlation"] > 0.9
     assert found["length"]["margin_correlation"] > 0.8
     assert found["accuracy_length_matched"]["value"] < found["accuracy"]["value"] - 0.1
+    assert not found["more_than_length"]
+    assert found["length"]["above_baseline"]["low"] <= 0
 
 
 def test_a_model_that_knows_all_but_length_is_cleared() -> None:
@@ -90,6 +92,11 @@ def test_a_model_that_knows_all_but_length_is_cleared() -> None:
     assert found["accuracy_length_matched"]["value"] == pytest.approx(found["accuracy"]["value"], abs=0.06)
     assert found["length"]["baseline"]["low"] < 0.5 < found["length"]["baseline"]["high"]
     assert abs(found["length"]["score_correlation"]) < 0.05
+    assert found["more_than_length"]
+    above = found["accuracy"]["value"] - found["length"]["baseline"]["value"]
+    assert found["length"]["above_baseline"]["value"] == pytest.approx(above)
+    unknown = measures(held_out.where(held_out.length_ratios > 1.1), train, matched_ratio=1.1)
+    assert not unknown["more_than_length"], "with no pair of like lengths nothing is shown"
 
 
 def test_the_rule_of_length_learns_that_the_shorter_wins() -> None:
