@@ -106,7 +106,7 @@ def asked_stage(options: argparse.Namespace) -> StageIndex:
 STAGES: dict[str, tuple[Callable[[RunDir, argparse.Namespace], None], str]] = {
     "download": (download, "fetch the data sets and benchmarks, and record which revision"),
     "prepare": (prepare, "turn them into parquet; downloads first where that is not done"),
-    "warm-up": (warm_up, "make, or fetch, the model that the first stage starts from, and a reward model"),
+    "warm-up": (warm_up, "make, or fetch, the model that the first stage starts from, a reward model and a critic's"),
     "sft": (sft, "fine-tune the base model on given answers, where the recipe has `sft`"),
     "pairs": (pairs, "sample preference pairs from the first policy, where the recipe has `pairs`"),
     "reward-model": (

@@ -19,6 +19,7 @@ PART_VERSION = {
     "sources": 1,
     "data": 2,
     "base": 2,
+    "critic": 1,
     "sft": 1,
     "pairs": 1,
     "reward_model_training": 1,
@@ -93,6 +94,12 @@ class PartKeys:
         if reward.is_trained_here:
             return _key("reward_model", self.reward_model_training())
         return _key("reward_model", reward.kwargs["model"], reward.revision)
+
+    def critic(self) -> str:
+        """Of the critic's own model, where it is of a hub."""
+        critic = self.config.critic
+        assert critic is not None, "asked only where there is one"
+        return _key("critic", critic.model_name, critic.revision, critic.hub)
 
     def policy(self, index: StageIndex) -> str:
         """Of the model that a stage starts from."""

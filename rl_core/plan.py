@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rl_core.config import SFT, StageIndex
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.manifest import MANIFEST, digest_of, read_json, read_manifest
+from rl_core.models.critic_source import fetched_critic
 from rl_core.models.reward_source import fetched_reward_model
 from rl_core.part_keys import PART_VERSION
 from rl_core.run_dir import RunDir
@@ -45,7 +46,7 @@ class Part:
 
 def all_parts(run: RunDir) -> list[Part]:
     """Every part of the run, in the order in which the recipe makes them."""
-    parts = [sources_part(run), *benchmark_parts(run), data_part(run), *reward_model_parts(run), base_part(run)]
+    parts = [sources_part(run), *benchmark_parts(run), data_part(run), *taken_parts(run), base_part(run)]
     parts += evaluation_parts(run, None)
     if run.config.sft is not None:
         parts += _policy_parts(run, SFT)
@@ -81,11 +82,19 @@ def base_part(run: RunDir) -> Part:
     return _folder("base model", run.base, run.keys.base())
 
 
-def reward_model_parts(run: RunDir) -> list[Part]:
-    """The fetched reward model, in a list; none where the recipe has none, or one that is not of a hub."""
-    if fetched_reward_model(run.config) is None:
-        return []
-    return [_folder("reward model", run.reward_model, run.keys.reward_model())]
+def taken_parts(run: RunDir) -> list[Part]:
+    """What is fetched with the first policy: a reward model and a critic's model, where the recipe's are of a hub."""
+    parts = []
+    if fetched_reward_model(run.config) is not None:
+        parts.append(_folder("reward model", run.reward_model, run.keys.reward_model()))
+    if fetched_critic(run.config) is not None:
+        parts.append(critic_part(run))
+    return parts
+
+
+def critic_part(run: RunDir) -> Part:
+    """The model that the critic starts from, where it is of a hub."""
+    return _folder("critic", run.critic, run.keys.critic())
 
 
 def pairs_part(run: RunDir) -> Part:

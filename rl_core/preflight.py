@@ -8,10 +8,10 @@ import importlib.util
 from pathlib import Path
 
 from rl_core.config import RecipeConfig
-from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmarks import OF_THE_RUN
 from rl_core.manifest import read_json
 from rl_core.models.adapter_settings import read_lora, require_shape
+from rl_core.models.critic_source import check_critic_folder
 from rl_core.models.reward_source import check_reward_folder
 from rl_core.models.settings import check_context
 from rl_core.models.source import ModelFolder, model_folder
@@ -25,9 +25,9 @@ def check_inputs(run: RunDir) -> None:
     """Look at the rewards and the chat template, and at the local data sets and model that are not taken in yet.
 
     Raises:
-        MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own or a
-            reward model are wrong, the chat template renders no problem, a stage is longer than the model's context,
-            or a credential that the recipe needs is not there.
+        MistakeError: a file is missing, empty or unreadable, a reward's options, a function of the user's own, a reward
+            model or a critic's model are wrong, the chat template renders no problem, a stage is longer than the
+            model's context, or a credential that the recipe needs is not there.
     """
     _check_rewards(run.config)
     check_text(run.config)
@@ -36,7 +36,8 @@ def check_inputs(run: RunDir) -> None:
         _check_answers(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
-    _check_critic(run.config)
+    if run.config.critic is not None:
+        check_critic_folder(run.config, _policy_vocabulary(run))
     _check_benchmarks(run.config)
     require_credentials(run.config)
     _check_first_adapter(run.config)
@@ -107,17 +108,16 @@ def _check_model(config: RecipeConfig) -> None:
     check_context(config, context if isinstance(context, int) else None)
 
 
-def _check_critic(config: RecipeConfig) -> None:
-    if config.critic is None or config.critic.model_name is None:
-        return
-    field = "critic.model_name"
-    folder = model_folder(config.critic.model_name, field)
-    if folder is None:
-        raise MistakeError(
-            f"{field} is {config.critic.model_name!r}: no such folder (from {Path.cwd()}); null takes the model "
-            "that the policy starts from"
-        )
-    ModelFolder(folder, field).check()
+def _policy_vocabulary(run: RunDir) -> int | None:
+    """Of the first policy, where it is here."""
+    policy = run.config.policy
+    if base_part(run).state == DONE:
+        folder: Path | None = run.base
+    else:
+        folder = None if policy.model_name == "embedded" else model_folder(policy.model_name, "policy.model_name")
+    settings = read_json(folder / "config.json") if folder else None
+    vocabulary = {**(settings or {}), **policy.hf_config_overrides}.get("vocab_size")
+    return vocabulary if isinstance(vocabulary, int) else None
 
 
 def _check_first_adapter(config: RecipeConfig) -> None:

@@ -6,6 +6,7 @@
       data/{train,test,probe}.parquet    manifest.json
       benchmarks/<name>/                 problems of a benchmark that is not the run's own; manifest.json
       base/                              the first policy as a Hugging Face folder; manifest.json
+      critic/                            the model that the critic starts from, where it is of a hub; manifest.json
       reward_model/                      the learned reward model, of a hub or of this run; manifest.json
       sft/                               the fine-tuned first policy, where the recipe has `sft`; files as of a stage
       pairs/{train,held_out}.parquet     preference pairs, where the recipe has `pairs`; manifest.json
@@ -120,6 +121,10 @@ class RunDir:
     def benchmark(self, benchmark: str) -> Path:
         """The problems of a benchmark that is not of the run's own data."""
         return self.root / "benchmarks" / benchmark_name(benchmark)
+
+    @property
+    def critic(self) -> Path:
+        return self.root / "critic"
 
     @property
     def reward_model(self) -> Path:

@@ -100,11 +100,15 @@ CRITIC_OPTIMIZER = OptimizerConfig(learning_rate=1e-5)
 class CriticConfig(GrownSection):
     """The value model of `algorithm.baseline: critic`: a scalar head on a transformer."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset(("backbone", "value_coefficient"))
+    LATER: ClassVar[frozenset[str]] = frozenset(("revision", "hub", "backbone", "value_coefficient"))
 
     model_name: str | None = Field(
-        None, description="folder it starts from; null: the model that the policy starts from"
+        None,
+        description="a name on the hub, or a folder, with the policy's tokenizer; null: the model that the policy "
+        "starts from",
     )
+    revision: str = Field("main", description="commit, tag or branch on the hub; ModelScope's own default is master")
+    hub: Literal["huggingface", "modelscope"] = Field("huggingface", description="where model_name is looked up")
     backbone: Literal["own", "shared", "policy_hidden"] = Field(
         "own",
         description="own: a second transformer; shared: an adapter of its own on the frozen weights below the "
@@ -119,6 +123,13 @@ class CriticConfig(GrownSection):
         0.1, gt=0, description="policy_hidden: of the value loss in the policy's; 0.1 is TRL's vf_coef"
     )
     warmup_steps: int = Field(0, ge=0, description="first steps of the first stage, in which the critic alone learns")
+
+    @model_validator(mode="after")
+    def _place_is_of_a_named_model(self) -> Self:
+        for name in ("revision", "hub"):
+            if self.model_name is None and self._is_set(name):
+                raise ValueError(f"{name} does nothing without model_name: name the critic's model, or remove it")
+        return self
 
     @model_validator(mode="after")
     def _backbone_has_its_options(self) -> Self:

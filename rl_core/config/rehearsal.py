@@ -46,6 +46,8 @@ REASONS = {
     "reward_model.optimizer": "the toy model learns at this rate",
     "reward_model.": f"{toy.PROMPT_TOKENS} of a prompt and {toy.LONGEST_RESPONSE} of an answer",
     "critic.model_name": "from the policy's own model, as the recipe's is of another size",
+    "critic.revision": "of that model",
+    "critic.hub": "of that model",
     "critic.warmup_steps": "in proportion to the steps",
     "critic.lora": "as the policy's",
     "critic.optimizer.warmup_steps": "in proportion to the steps",

@@ -156,6 +156,8 @@ def critic(config: RecipeConfig) -> dict[str, Any] | None:
         }
     return values | {
         "model_name": None,
+        "revision": "main",
+        "hub": "huggingface",
         "lora": _lora(config.critic.lora),
         "warmup_steps": _in_proportion(config.critic.warmup_steps, config, 0),
     }

@@ -49,18 +49,18 @@ def ask_dataset(dataset: DatasetConfig | TracesConfig, field: str) -> Answer:
     return Answer(ok(field, f"{dataset.repo_id} at {commit[:12]}, {', '.join(dataset.hub_files.values())}, {_where()}"))
 
 
-def ask_modelscope(name: str, revision: str, field: str) -> Answer:
+def ask_modelscope(name: str, revision: str, field: str, revision_field: str, *, policy: bool = True) -> Answer:
     """A model of ModelScope."""
     cache = cache_folder("modelscope")
     try:
-        listing = ModelScopeRepository(name, revision, cache, field=field, revision_field="policy.revision").listing
+        listing = ModelScopeRepository(name, revision, cache, field=field, revision_field=revision_field).listing
     except MistakeError as mistake:
         return Answer(stop("model", str(mistake), "put that right"))
     except ConnectionError as error:
         return Answer(stop("model", str(error), "check the connection, MODELSCOPE_ENDPOINT and proxies"))
     size = sum(file.size for file in listing.files if file.name.endswith(".safetensors"))
     found = f"{name} at {(listing.commit or revision)[:12]}, {size / GB:.1f} GB of weights, on ModelScope"
-    return Answer(ok("model", found), size)
+    return Answer(ok("model", found), size if policy else None)
 
 
 def _commit(repository: HubRepository, file: str) -> str:

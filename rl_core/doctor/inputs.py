@@ -15,11 +15,14 @@ from rl_core.config import RecipeConfig
 from rl_core.data.download import fetched, field_of
 from rl_core.doctor.finding import Finding, ok, stop, warning
 from rl_core.errors import MistakeError
+from rl_core.models.critic_source import REVISION_FIELD as CRITIC_REVISION
+from rl_core.models.critic_source import fetched_critic
 from rl_core.models.reward_source import FIELD as REWARD_FIELD
 from rl_core.models.reward_source import REVISION_FIELD, fetched_reward_model
-from rl_core.models.source import model_folder
+from rl_core.models.settings import CRITIC_FIELD
+from rl_core.models.source import POLICY_REVISION, model_folder
 from rl_core.opening import refuse_other_recipe
-from rl_core.plan import DONE, base_part, sources_part
+from rl_core.plan import DONE, base_part, critic_part, sources_part
 from rl_core.preflight import check_inputs
 from rl_core.rollout.choose import check_engines
 from rl_core.run_dir import RunDir
@@ -83,10 +86,12 @@ def _questions(run: RunDir) -> Iterator[Callable[[], Answer]]:
 
     config, policy = run.config, run.config.policy
     if base_part(run).state != DONE and policy.model_name != "embedded" and _policy_folder(config) is None:
-        if policy.hub == "modelscope":
-            yield partial(ask_modelscope, policy.model_name, policy.revision, POLICY_FIELD)
-        else:
-            yield partial(ask_model, policy.model_name, policy.revision, POLICY_FIELD, "policy.revision")
+        ask = ask_modelscope if policy.hub == "modelscope" else ask_model
+        yield partial(ask, policy.model_name, policy.revision, POLICY_FIELD, POLICY_REVISION)
+    critic = fetched_critic(config)
+    if critic is not None and critic.model_name is not None and critic_part(run).state != DONE:
+        ask = ask_modelscope if critic.hub == "modelscope" else ask_model
+        yield partial(ask, critic.model_name, critic.revision, CRITIC_FIELD, CRITIC_REVISION, policy=False)
     reward = fetched_reward_model(config)
     if reward is not None:
         yield partial(ask_model, reward.kwargs["model"], reward.revision, REWARD_FIELD, REVISION_FIELD, policy=False)

@@ -7,6 +7,7 @@ from rl_core.config import EmbeddedConfig
 from rl_core.data.parquet import load_problems
 from rl_core.data.prompt import prompt_messages
 from rl_core.manifest import locked, publishing, read_manifest
+from rl_core.models.critic_source import take_critic
 from rl_core.models.settings import check_description, override_settings, set_chat_template
 from rl_core.models.source import ModelFolder, find_model
 from rl_core.part_keys import finished_part
@@ -14,7 +15,7 @@ from rl_core.run_dir import RunDir
 
 
 def make_base_model(run: RunDir) -> None:
-    """Fill the run's base folder; return at once when it is done.
+    """Fill the run's base folder, where that is not done, and take the critic's own model, which must fit it.
 
     Raises:
         MistakeError: there is no such model, or the recipe cannot be run with it.
@@ -22,6 +23,7 @@ def make_base_model(run: RunDir) -> None:
     """
     if finished_part(run.base, run.keys.base()) is not None:
         print("base model: already there")
+        take_critic(run, run.base)
         return
     policy = run.config.policy
     source = _embedded(run) if policy.model_name == "embedded" else find_model(policy)
@@ -32,6 +34,7 @@ def make_base_model(run: RunDir) -> None:
         override_settings(folder, policy.hf_config_overrides)
         set_chat_template(folder, run.config.data.chat_template)
         check_description(folder, run.config)
+        take_critic(run, folder)
         source.take_weights(folder)
 
 

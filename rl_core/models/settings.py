@@ -32,7 +32,7 @@ def override_settings(folder: Path, overrides: dict[str, Any]) -> None:
         return
     file = folder / "config.json"
     written = read_json(file)
-    known = _load(folder)
+    known = load_settings(folder)
     for name in overrides:
         if written.get(ROPE.get(name, "")):
             raise MistakeError(
@@ -61,15 +61,14 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     from rl_core.data.chat_template import check_turns
 
     model = f"policy.model_name is {config.policy.model_name!r}"
-    settings = _load(folder)
+    settings = load_settings(folder)
     if type(settings) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise MistakeError(
             f"{model}: of type {settings.model_type}, which transformers knows as no causal language model"
         )
     check_context(config, getattr(settings.get_text_config(), "max_position_embeddings", None))
-    if config.critic is not None:
-        own = config.critic.model_name
-        check_value_model(folder if own is None else Path(own).expanduser(), CRITIC_FIELD)
+    if config.critic is not None and config.critic.model_name is None:  # a model of its own: see `critic_source`
+        check_value_model(folder, CRITIC_FIELD)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError, ImportError) as error:
@@ -87,10 +86,13 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     )
 
 
-def check_value_model(folder: Path, field: str) -> None:
+def check_value_model(folder: Path, field: str, name: str | None = None) -> None:
     """Refuse a model from which no critic can be made: transformers must know a token classifier of its kind.
 
     Those of older families, which name their parts in ways of their own, are refused with the rest.
+
+    Args:
+        name: of the model, for the message; None: its folder.
 
     Raises:
         MistakeError: the message names the kind.
@@ -98,11 +100,11 @@ def check_value_model(folder: Path, field: str) -> None:
     from transformers import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
     from transformers.modeling_layers import GenericForTokenClassification
 
-    settings = _load(folder, field)
+    settings = load_settings(folder, field)
     known = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
     if type(settings) not in known or not issubclass(known[type(settings)], GenericForTokenClassification):
         raise MistakeError(
-            f"{field}: no critic can be made of {folder}, a model of type {settings.model_type}, for which "
+            f"{field}: no critic can be made of {name or folder}, a model of type {settings.model_type}, for which "
             "transformers has no token classifier of the usual build: take one that has, as those of Qwen, Llama and "
             "Mistral, or a baseline without a critic"
         )
@@ -117,7 +119,7 @@ def check_score_model(folder: Path, field: str) -> None:
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     from transformers.modeling_layers import GenericForSequenceClassification
 
-    settings = _load(folder, field)
+    settings = load_settings(folder, field)
     known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if type(settings) not in known or not issubclass(known[type(settings)], GenericForSequenceClassification):
         raise MistakeError(
@@ -144,7 +146,12 @@ def check_context(config: RecipeConfig, context: int | None) -> None:
             )
 
 
-def _load(folder: Path, field: str = "policy.model_name, policy.hf_config_overrides") -> "PreTrainedConfig":
+def load_settings(folder: Path, field: str = "policy.model_name, policy.hf_config_overrides") -> "PreTrainedConfig":
+    """The configuration in a folder, as transformers understands it.
+
+    Raises:
+        MistakeError: it does not.
+    """
     from transformers import AutoConfig
 
     # The classes that check the values raise errors of the hub's library and of their own, with no common base.

@@ -138,7 +138,9 @@ class ModelScopeModel:
             shutil.copyfile(self._repository.fetch(self._files[name]), into / name)
 
 
-def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelFolder | HubModel | ModelScopeModel:
+def find_model(
+    policy: PolicyConfig, field: str = "policy.model_name", revision_field: str = POLICY_REVISION
+) -> ModelFolder | HubModel | ModelScopeModel:
     """The model that a recipe names, where it is not the embedded one: in a folder, if there is one of that name.
 
     Raises:
@@ -149,7 +151,7 @@ def find_model(policy: PolicyConfig, field: str = "policy.model_name") -> ModelF
     if folder is not None:
         return ModelFolder(folder, field)
     hub = ModelScopeModel if policy.hub == "modelscope" else HubModel
-    return hub(policy.model_name, policy.revision, field, POLICY_REVISION)
+    return hub(policy.model_name, policy.revision, field, revision_field)
 
 
 def model_folder(name: str, field: str) -> Path | None:

@@ -21,6 +21,7 @@ from rl_core.errors import (
     OutOfMemory,
 )
 from rl_core.manifest import write_text
+from rl_core.models.critic_source import require_critic
 from rl_core.models.reward_source import fetched_reward_model
 from rl_core.part_keys import finished_part
 from rl_core.process_guard import PARENT_VARIABLE
@@ -33,7 +34,8 @@ def train_stage(run: RunDir, index: int) -> None:
     """Train stage `index` of the run, going on from its last checkpoint; return at once when it is done.
 
     Raises:
-        MistakeError: what the stage starts from, or its data, is not there yet or was made with other settings.
+        MistakeError: what the stage starts from, or its data, is not there yet or was made with other settings; or the
+            critic's own model does not fit the policy.
     """
     from rl_core.training.summary import read_summary
 
@@ -73,6 +75,7 @@ def num_processes(config: RecipeConfig | StandaloneConfig) -> int:
 
 def _require_inputs(run: RunDir, index: int) -> None:
     require_policy_and_data(run, index)
+    require_critic(run, index)
     if fetched_reward_model(run.config) and finished_part(run.reward_model, run.keys.reward_model()) is None:
         raise MistakeError(f"{run.reward_model} does not hold the reward model: run `python -m rl_core warm-up` first")
     if run.config.reward_model and finished_part(run.reward_model, run.keys.reward_model()) is None:

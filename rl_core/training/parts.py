@@ -3,9 +3,8 @@
 Where adapters of several roles lie on one base (`shared_base`), that is made first, and the parts are made over it.
 """
 
-from pathlib import Path
-
 from rl_core.checkpoint.state import CRITIC_WEIGHTS, restore_weights
+from rl_core.models.critic_source import critic_folder
 from rl_core.models.load import attention_of, load_causal_lm
 from rl_core.models.shared_base import SharedBase
 from rl_core.models.token_values import TokenValues, ValueModel, load_token_values
@@ -54,8 +53,7 @@ def make_critic(
         values = TokenValues(ValueModel(base.causal_lm))
         critic = Critic(values, run.config.training, config, learner.world, base=base)
     else:
-        folder = run.first_policy(0) if config.model_name is None else Path(config.model_name).expanduser()
-        values = load_token_values(folder, run.config.policy, learner.world.device, lora=config.lora)
+        values = load_token_values(critic_folder(run), run.config.policy, learner.world.device, lora=config.lora)
         critic = Critic(values, run.config.training, config, learner.world)
     if index > 0:
         before = read_summary(run, index - 1)

@@ -22,7 +22,7 @@ from rl_core.plan import (
     hf_part,
     newest_checkpoint,
     publish_part,
-    reward_model_parts,
+    taken_parts,
     training_part,
 )
 from rl_core.process_guard import guard_process
@@ -64,7 +64,7 @@ def main() -> int:
     elif options.work == "publish":
         publish(run)
     else:
-        for part in reward_model_parts(run) if options.work == "warm-up" else []:
+        for part in taken_parts(run) if options.work == "warm-up" else []:
             fill(run, part.path, part.key, part.name, None)
         for part in benchmark_parts(run) if options.work == "download" else []:
             fill(run, part.path, part.key, part.name, None)

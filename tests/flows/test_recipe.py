@@ -134,6 +134,21 @@ def test_a_reward_model_of_the_hub_is_fetched_with_the_first_policy_and_again_wh
     assert calls() == ["reward model", "report"]
 
 
+def test_a_critic_of_the_hub_is_fetched_with_the_first_policy_and_again_when_it_vanished(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    values = recipe.model_dump(mode="json")
+    for section in (values, *values["stages"]):
+        section["algorithm"] |= {"baseline": "critic", "scale": "none"}
+    valued = check_config({**values, "critic": {"model_name": "org/values"}}, origin="the test")
+    run_flow(valued, run_dir)
+    assert calls() == [*EVERYTHING[:2], "critic", *EVERYTHING[2:]]
+    shutil.rmtree(RunDir(run_dir, valued).critic)
+
+    run_flow(valued, run_dir)
+    assert calls() == ["critic", "report"]
+
+
 def test_what_a_recipe_makes_before_its_stages_is_made_in_order_and_none_twice(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
 ) -> None:

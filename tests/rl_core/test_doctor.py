@@ -20,6 +20,7 @@ from rl_core.doctor.disk import disk, needed_bytes
 from rl_core.doctor.finding import Finding, Status
 from rl_core.doctor.packages import packages
 from rl_core.errors import EXIT_MISTAKE
+from rl_core.manifest import publishing
 from rl_core.run_dir import RunDir
 from tests.hub_server import Hub
 
@@ -78,6 +79,19 @@ def test_what_a_hub_holds_is_found_with_its_commit_and_size(filled: Hub, doctor:
     assert found["data.train"]["status"] == "ok"
     assert found["devices"]["status"] == "warning"
     assert not [request for request in filled.requests if request.startswith("GET") and "/resolve/" in request]
+
+
+def test_a_critic_of_a_hub_is_asked_for_until_the_run_has_it(filled: Hub, doctor: Doctor, tmp_path: Path) -> None:
+    critic = ("algorithm.baseline=critic", "algorithm.scale=none", "critic.model_name=org/model")
+    _, found, _ = doctor(*critic)
+    assert found["model"]["found"].startswith("org/model at ")
+    code, found, _ = doctor(*critic, "critic.revision=v9")
+    assert code == EXIT_MISTAKE
+    assert found["model"]["found"].startswith("critic.revision is 'v9': org/model on ")
+    run = RunDir(tmp_path / "run", load_config(overrides=critic))
+    with publishing(run.critic, key=run.keys.critic()) as partial:
+        (partial / "file").touch()
+    assert "model" not in doctor(*critic)[1]
 
 
 def test_everything_that_would_stop_a_run_is_told_at_once(filled: Hub, doctor: Doctor) -> None:

@@ -110,9 +110,8 @@ def test_a_chat_template_may_use_what_transformers_offers(tmp_path: Path) -> Non
 def test_a_critics_folder_that_is_not_there_or_holds_no_model_is_told(tmp_path: Path) -> None:
     critic = ("algorithm.baseline=critic", "algorithm.scale=none")
     check(tmp_path, *critic, "critic={}")
-    for name in (str(tmp_path / "absent"), "owner/on-the-hub"):
-        with pytest.raises(MistakeError, match=rf"critic\.model_name is '{name}': no such folder"):
-            check(tmp_path, *critic, f"critic.model_name={name}")
+    with pytest.raises(MistakeError, match=r"critic\.model_name is '.*absent': no such folder"):
+        check(tmp_path, *critic, f"critic.model_name={tmp_path / 'absent'}")
     (tmp_path / "empty").mkdir()
     with pytest.raises(MistakeError, match=r"critic\.model_name is .*empty': the folder holds no readable config"):
         check(tmp_path, *critic, f"critic.model_name={tmp_path / 'empty'}")

@@ -256,6 +256,18 @@ def test_settings_of_other_models_and_of_clusters_are_left_behind() -> None:
     assert (toy.training.packing, toy.training.deepspeed) == ("auto", {})
 
 
+def test_a_critics_own_model_is_left_behind() -> None:
+    critic = {"model_name": "some/values", "revision": "v1", "hub": "modelscope"}
+    rehearsal = rehearse(recipe(algorithm={"baseline": "critic", "scale": "none"}, critic=critic))
+    assert rehearsal.config.critic is not None
+    assert rehearsal.config.critic.model_name is None
+    scaled = changes(rehearsal)
+    assert {name: scaled[f"critic.{name}"][2] for name in critic} == {
+        "model_name": "from the policy's own model, as the recipe's is of another size",
+        "revision": "of that model", "hub": "of that model",
+    }  # fmt: skip
+
+
 @given(
     prompts=st.integers(1, 600), samples=st.integers(1, 40), cut=st.integers(1, 5000), by_prompt=st.booleans(),
     learned=st.booleans(),

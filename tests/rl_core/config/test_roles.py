@@ -30,6 +30,8 @@ def check(lora: Any = LORA, **sections: Any) -> Any:
         ({"lora": None}, r"critic\.backbone: shared needs weights that stay as they are: give policy\.lora"),
         ({"critic": {"backbone": "shared"}}, r"critic: backbone: shared trains an adapter: lora is needed"),
         ({"critic": {**SHARED, "model_name": "m"}}, r"critic: model_name does nothing with backbone: shared"),
+        ({"critic": {"revision": "v1"}}, r"critic: revision does nothing without model_name: name the critic's model"),
+        ({"critic": {"hub": "modelscope"}}, r"critic: hub does nothing without model_name: name the critic's model"),
         ({"critic": {"value_coefficient": 0.2}}, r"value_coefficient does nothing without backbone: policy_hidden"),
         ({"critic": {**SHARED, "backbone": "policy_hidden"}}, r"critic: lora does nothing with backbone: policy_hidd"),
         (
@@ -99,7 +101,7 @@ def test_what_can_be_is_written_and_read_back_and_rehearsed(sections: dict[str, 
 def test_a_recipe_without_these_settings_is_written_and_known_as_before(tmp_path: Path) -> None:
     config = check(critic={})
     written = yaml.safe_load(dump_config(config))
-    assert not {"backbone", "value_coefficient"} & written["critic"].keys()
+    assert not {"backbone", "value_coefficient", "revision", "hub"} & written["critic"].keys()
     assert written["policy"]["lora"].keys() == {"rank", "alpha", "target_modules"}
     # The keys of the adapter's preset and of PPO's, as they were before there were such settings.
     for name, key in (("grpo_lora_qwen3_4b", "e8becdc22aeacf5d"), ("ppo_qwen2_5_7b", "8aa71afb4eaaf949")):
