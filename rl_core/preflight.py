@@ -36,8 +36,7 @@ def check_inputs(run: RunDir) -> None:
         _check_answers(run.config)
     if base_part(run).state != DONE:
         _check_model(run.config)
-    if run.config.critic is not None:
-        check_critic_folder(run.config, _policy_vocabulary(run))
+    check_critic_folder(run.config)
     _check_benchmarks(run.config)
     require_credentials(run.config)
     _check_first_adapter(run.config)
@@ -106,18 +105,6 @@ def _check_model(config: RecipeConfig) -> None:
     settings = {**read_json(folder / "config.json"), **config.policy.hf_config_overrides}
     context = settings.get("max_position_embeddings")
     check_context(config, context if isinstance(context, int) else None)
-
-
-def _policy_vocabulary(run: RunDir) -> int | None:
-    """Of the first policy, where it is here."""
-    policy = run.config.policy
-    if base_part(run).state == DONE:
-        folder: Path | None = run.base
-    else:
-        folder = None if policy.model_name == "embedded" else model_folder(policy.model_name, "policy.model_name")
-    settings = read_json(folder / "config.json") if folder else None
-    vocabulary = {**(settings or {}), **policy.hf_config_overrides}.get("vocab_size")
-    return vocabulary if isinstance(vocabulary, int) else None
 
 
 def _check_first_adapter(config: RecipeConfig) -> None:

@@ -127,7 +127,7 @@ class CriticConfig(GrownSection):
     @model_validator(mode="after")
     def _place_is_of_a_named_model(self) -> Self:
         for name in ("revision", "hub"):
-            if self.model_name is None and self._is_set(name):
+            if self.model_name is None and self.is_set(name):
                 raise ValueError(f"{name} does nothing without model_name: name the critic's model, or remove it")
         return self
 

@@ -31,34 +31,18 @@ def check_fit(folder: Path, policy: Path, config: RecipeConfig) -> None:
     """
     check_value_model(folder, CRITIC_FIELD, config.critic.model_name if config.critic else None)
     critic = load_settings(folder, CRITIC_FIELD)
-    check_sizes(
-        config,
-        vocabulary=_number(critic, "vocab_size"),
-        context=_number(critic, "max_position_embeddings"),
-        policy_vocabulary=_number(load_settings(policy), "vocab_size"),
-    )
-    _check_ids(_vocabulary(folder, config), _vocabulary(policy, config), config)
+    check_context_of_critic(config, _number(critic, "max_position_embeddings"))
+    tokens = _vocabulary(policy, config)
+    _check_size(_number(critic, "vocab_size"), max(tokens.values()) + 1, config)
+    _check_ids(_vocabulary(folder, config), tokens, config)
 
 
-def check_sizes(
-    config: RecipeConfig, *, vocabulary: int | None, context: int | None, policy_vocabulary: int | None
-) -> None:
-    """Refuse a critic with fewer tokens than the policy, or a shorter context than a stage.
-
-    Args, each None where it is not known, or there is no limit:
-        vocabulary, policy_vocabulary: ids that the model has an embedding for. They are compared, and not the size of
-            the tokenizer, because a policy can sample the ids beyond it as well.
-        context: the critic's, in tokens.
+def check_context_of_critic(config: RecipeConfig, context: int | None) -> None:
+    """Refuse a critic with a shorter context (in tokens; None: no limit is known) than a stage.
 
     Raises:
         MistakeError: the message says how much is needed.
     """
-    if vocabulary is not None and policy_vocabulary is not None and vocabulary < policy_vocabulary:
-        raise _refused(
-            config,
-            f"its vocabulary is {vocabulary} (vocab_size), and {config.policy.model_name} can sample any of "
-            f"{policy_vocabulary} tokens: at least that; {INSTEAD}",
-        )
     for index, stage in enumerate(config.stages):
         if context is not None and stage.context_tokens > context:
             raise _refused(
@@ -66,6 +50,16 @@ def check_sizes(
                 f"its context is {context} (max_position_embeddings), but stages.{index} has {stage.context_tokens} "
                 f"tokens of prompt and response: at least that; shorten the stage, or {INSTEAD}",
             )
+
+
+def _check_size(embeddings: int | None, needed: int, config: RecipeConfig) -> None:
+    """Of one family, larger models may have more embeddings than tokens: those beyond the last token are not needed."""
+    if embeddings is not None and embeddings < needed:
+        raise _refused(
+            config,
+            f"it has embeddings for {embeddings} tokens (vocab_size), and {config.policy.model_name} has {needed}: at "
+            f"least that; {INSTEAD}",
+        )
 
 
 def _check_ids(critic: dict[str, int], policy: dict[str, int], config: RecipeConfig) -> None:

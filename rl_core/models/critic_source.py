@@ -5,13 +5,12 @@ in common is known by then, and is told before the weights of either are fetched
 """
 
 from pathlib import Path
-from typing import Any
 
 from rl_core.config import RecipeConfig
 from rl_core.config.models import CriticConfig, PolicyConfig
 from rl_core.errors import MistakeError
 from rl_core.manifest import publishing, read_json
-from rl_core.models.critic_fit import check_fit, check_sizes
+from rl_core.models.critic_fit import check_context_of_critic, check_fit
 from rl_core.models.settings import CRITIC_FIELD
 from rl_core.models.source import CONFIG, ModelFolder, find_model, model_folder
 from rl_core.part_keys import finished_part
@@ -37,14 +36,11 @@ def critic_folder(run: RunDir) -> Path:
     return Path(critic.model_name).expanduser() if fetched_critic(run.config) is None else run.critic
 
 
-def check_critic_folder(config: RecipeConfig, policy_vocabulary: int | None) -> None:
+def check_critic_folder(config: RecipeConfig) -> None:
     """Refuse a critic's model in a folder by what needs no transformers; what is on a hub is not asked for.
 
-    Args:
-        policy_vocabulary: None where it is not known yet.
-
     Raises:
-        MistakeError: there is no such folder, it lacks a file of the model, or the model is smaller than it must be.
+        MistakeError: there is no such folder, it lacks a file of the model, or its context is shorter than a stage.
     """
     critic = config.critic
     if critic is None or critic.model_name is None:
@@ -59,9 +55,8 @@ def check_critic_folder(config: RecipeConfig, policy_vocabulary: int | None) -> 
         if name in written:
             raise MistakeError(f"critic.{name} does nothing for a model in a folder: remove it")
     ModelFolder(folder, CRITIC_FIELD).check()
-    settings = read_json(folder / CONFIG)
-    vocabulary, context = _number(settings, "vocab_size"), _number(settings, "max_position_embeddings")
-    check_sizes(config, vocabulary=vocabulary, context=context, policy_vocabulary=policy_vocabulary)
+    context = read_json(folder / CONFIG).get("max_position_embeddings")
+    check_context_of_critic(config, context if isinstance(context, int) else None)
 
 
 def take_critic(run: RunDir, policy: Path) -> None:
@@ -77,7 +72,7 @@ def take_critic(run: RunDir, policy: Path) -> None:
     critic = run.config.critic
     if critic is None or critic.model_name is None:
         return
-    check_critic_folder(run.config, None)
+    check_critic_folder(run.config)
     fetched = fetched_critic(run.config) is not None
     if fetched and finished_part(run.critic, run.keys.critic()) is None:
         _fetch(run, critic, policy)
@@ -109,8 +104,3 @@ def _fetch(run: RunDir, critic: CriticConfig, policy: Path) -> None:
         source.take_description(folder)
         check_fit(folder, policy, run.config)
         source.take_weights(folder)
-
-
-def _number(settings: dict[str, Any], name: str) -> int | None:
-    value = settings.get(name)
-    return value if isinstance(value, int) else None
