@@ -70,6 +70,8 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     if config.critic is not None:
         own = config.critic.model_name
         check_value_model(folder if own is None else Path(own).expanduser(), CRITIC_FIELD)
+    if config.reward_model is not None:
+        check_score_model(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError, ImportError) as error:
@@ -108,8 +110,8 @@ def check_value_model(folder: Path, field: str) -> None:
         )
 
 
-def check_score_model(folder: Path, field: str) -> None:
-    """Refuse a model from which no reward model can be made: transformers must know a classifier of its kind.
+def check_score_model(folder: Path) -> None:
+    """Refuse a policy from which no reward model can be made: transformers must know a classifier of its kind.
 
     Raises:
         MistakeError: the message names the kind.
@@ -117,13 +119,13 @@ def check_score_model(folder: Path, field: str) -> None:
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     from transformers.modeling_layers import GenericForSequenceClassification
 
-    settings = _load(folder, field)
+    settings = _load(folder)
     known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if type(settings) not in known or not issubclass(known[type(settings)], GenericForSequenceClassification):
         raise MistakeError(
-            f"{field}: no reward model can be made of {folder}, a model of type {settings.model_type}, for which "
-            "transformers has no sequence classifier of the usual build: take one that has, as those of Qwen, Llama "
-            "and Mistral"
+            f"policy.model_name: no reward model can be made of {folder}, a model of type {settings.model_type}, for "
+            "which transformers has no sequence classifier of the usual build: take one that has, as those of Qwen, "
+            "Llama and Mistral, or a recipe without `reward_model`"
         )
 
 

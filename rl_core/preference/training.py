@@ -63,7 +63,7 @@ class RewardTraining:
                 f"reward_model.batch_pairs is {config.batch_pairs}, but there are {len(self.train_pairs.pairs)} pairs "
                 "to train on: lower it, or make more pairs (pairs.num_rows, pairs.num_samples)"
             )
-        scores = load_sequence_scores(start, run.config.policy, world.device, lora=config.lora, field=FIELD)
+        scores = load_sequence_scores(start, run.config.policy, world.device, lora=config.lora)
         self.learner = RewardLearner(scores, run.config.training, config.optimizer, world)
         self.layout = choose_layout(run.config.training, scores.classifier)
         self.nonfinite = NonfiniteGuard(WORK, run.config.guard.max_nonfinite_updates)
