@@ -19,7 +19,7 @@ PART_VERSION = {
     "sources": 1,
     "data": 2,
     "base": 2,
-    "sft": 1,
+    "sft": 2,
     "pairs": 1,
     "reward_model_training": 1,
     "reward_model": 1,
