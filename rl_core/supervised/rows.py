@@ -80,7 +80,10 @@ def end_token(tokenizer: PreTrainedTokenizerBase, generation: GenerationConfig) 
     ends = end_ids(generation)
     whole = list(tokenizer.apply_chat_template(list(EXAMPLE), return_dict=False))
     asked = list(tokenizer.apply_chat_template(list(EXAMPLE[:1]), add_generation_prompt=True, return_dict=False))
-    written = [token for token in whole[len(asked) :] if token in ends]
+    # Behind what both begin with: the prompt may open a thought, which the whole conversation does not have.
+    pairs = enumerate(zip(whole, asked, strict=False))
+    answer = next((place for place, (one, other) in pairs if one != other), len(asked))
+    written = [token for token in whole[answer:] if token in ends]
     return written[0] if written else ends[0]
 
 

@@ -89,6 +89,11 @@ def test_the_end_is_what_the_chat_template_writes_of_the_tokens_that_the_model_s
         end_token(tokenizer, GenerationConfig())
 
 
+def test_the_end_is_found_where_the_prompt_opens_a_thought_as_well(thinking: PreTrainedTokenizerBase) -> None:
+    end, text_end = thinking.convert_tokens_to_ids(["<|end|>", "<|endoftext|>"])
+    assert end_token(thinking, GenerationConfig(eos_token_id=[text_end, end])) == end
+
+
 def run_with_answers(folder: Path, count: int, max_tokens: int) -> RunDir:
     run = RunDir(folder, load_config(overrides=["sft=" + SFT % max_tokens, "data.prompt_template='{problem}'"]))
     run.data.mkdir(parents=True)
