@@ -100,6 +100,11 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             "the settings: `reward_model` learns from pairs: the section `pairs` is needed ({} takes the defaults)",
         ),
         (
+            {"pairs": {"pairs_per_problem": 3, "num_samples": 5}},
+            "pairs: pairs_per_problem is 3, but num_samples is 5, and no response is in two pairs: 2 at most, or more "
+            "samples",
+        ),
+        (
             {"pairs": {}},
             "the settings: `pairs` is given, but nothing learns from it: add `reward_model`, or remove it",
         ),
