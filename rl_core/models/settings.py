@@ -130,7 +130,7 @@ def check_score_model(folder: Path) -> None:
 
 
 def check_context(config: RecipeConfig, context: int | None) -> None:
-    """Refuse what is longer than the model's context (None: the model has no limit): a stage, or rows to learn from."""
+    """Refuse what is longer than the model's context (None: the model has no limit): a stage, rows, or responses."""
     for index, stage in enumerate(config.stages):
         if context is not None and stage.context_tokens > context:
             raise MistakeError(
@@ -144,6 +144,11 @@ def check_context(config: RecipeConfig, context: int | None) -> None:
                 f"{name}.max_tokens is {section.max_tokens}, but the context of {config.policy.model_name} is "
                 f"{context} (max_position_embeddings): at most that"
             )
+    if context is not None and config.pairs is not None and config.pairs.max_new_tokens >= context:
+        raise MistakeError(
+            f"pairs.max_new_tokens is {config.pairs.max_new_tokens}, but the context of {config.policy.model_name} is "
+            f"{context} (max_position_embeddings), of which the prompt takes a part: lower it"
+        )
 
 
 def _load(folder: Path, field: str = "policy.model_name, policy.hf_config_overrides") -> "PreTrainedConfig":
