@@ -179,7 +179,10 @@ class RewardTraining:
     def _data(self) -> str:
         train, held_out = self.train_pairs, self.held_out
         set_aside = train.num_too_long + held_out.num_too_long
-        return f"{len(train.pairs)} pairs to train on, {len(held_out.pairs)} held out, {set_aside} too long"
+        return (
+            f"{len(train.pairs)} pairs to train on, {len(held_out.pairs)} held out, {set_aside} with a conversation of "
+            f"more than {self.config.max_tokens} tokens (reward_model.max_tokens) set aside"
+        )
 
     def _summarise(self) -> None:
         """Measure the finished model on both files, and write what it is. A collective call."""

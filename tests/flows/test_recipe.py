@@ -241,9 +241,9 @@ def test_out_of_memory_with_one_pair_at_a_time_a_reward_model_ends(
 ) -> None:
     whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
     stand_in(**{"reward-model": {"exit": 4, "message": "out of memory"}})
-    with pytest.raises(StageOutOfMemory, match=r"is 2048, and the longest pair has 2048: smaller micro-batches would"):
+    with pytest.raises(StageOutOfMemory, match=r"is 2048, and the longest pair has 3072: smaller micro-batches would"):
         run_flow(whole, run_dir)
-    halvings = 4  # of 32768 to 2048, which are two conversations of reward_model.max_tokens
+    halvings = 4  # of 32768 to 2048, the first not above two conversations of reward_model.max_tokens
     assert calls().count("reward-model failed") == 1 + halvings + 2, "then twice more, with what was tried last"
 
 

@@ -217,6 +217,14 @@ def test_a_chat_template_that_is_neither_jinja_nor_a_file_is_refused(
     )
 
 
+def test_a_reward_model_can_read_the_longest_responses_of_pairs_behind_a_prompt_by_default() -> None:
+    trained = [{"name": "reward_model", "kwargs": {"model": "trained"}}]
+    config = check(pairs={}, reward_model={}, rewards=trained)
+    assert config.pairs is not None
+    assert config.reward_model is not None
+    assert config.reward_model.max_tokens - config.pairs.max_new_tokens == 512
+
+
 def test_a_context_is_prompt_and_response_unless_bounded() -> None:
     config = check(stages=[stage(), stage(name="b", max_total_tokens=20)])
     assert [stage.context_tokens for stage in config.stages] == [24, 20]

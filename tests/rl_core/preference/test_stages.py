@@ -166,7 +166,9 @@ def test_a_training_that_is_killed_ends_where_an_undisturbed_one_does_bit_for_bi
         "step_000002"
     ]
     train_reward_model(run)
-    assert "reward model: continues after step 2" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "reward model: continues after step 2" in said
+    assert "held out, 0 with a conversation of more than 200 tokens (reward_model.max_tokens) set aside" in said
     assert without_times(run) == without_times(trained)
     assert [line["step"] for line in lines(run)] == list(range(STEPS + 1))
     assert run.reward_model_training.summary.read_text() == trained.reward_model_training.summary.read_text()
