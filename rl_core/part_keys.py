@@ -20,7 +20,7 @@ PART_VERSION = {
     "data": 2,
     "base": 2,
     "critic": 1,
-    "sft": 1,
+    "sft": 2,
     "pairs": 1,
     "reward_model_training": 1,
     "reward_model": 1,

@@ -2,11 +2,16 @@
 
 from rl_core.plan import trained_reward_model_part
 from rl_core.run_dir import RunDir
-from tasks.process import run_stage
+from tasks.memory import run_within_memory
 from tasks.recipe_task import STAGE_DELAYS, Made, recipe_task
+
+CONVERSATIONS = 2  # of a pair, which are computed together
 
 
 @recipe_task(lambda run, pairs: trained_reward_model_part(run), STAGE_DELAYS)
 def train_reward_model(run: RunDir, pairs: Made) -> None:
     """Train the reward model on `pairs`, from its start or from where an earlier attempt was stopped."""
-    run_stage(run, trained_reward_model_part(run).name, "reward-model")
+    config = run.config.reward_model
+    assert config is not None, "asked only where the recipe has it"
+    name, longest = trained_reward_model_part(run).name, CONVERSATIONS * config.max_tokens
+    run_within_memory(run, name, "reward-model", run.reward_model_training, longest, unit="pair")

@@ -12,4 +12,5 @@ def train(run: RunDir, index: int, policy: Made) -> None:
 
     The stage's process starts its own workers where the recipe asks for several; nothing here counts devices.
     """
-    run_within_memory(run, training_part(run, index).name, "train", index)
+    name, longest = training_part(run, index).name, run.config.stages[index].context_tokens
+    run_within_memory(run, name, "train", run.stage(index), longest, index)

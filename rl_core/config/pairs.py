@@ -1,8 +1,8 @@
 """Preference pairs, sampled from the policy that the first stage starts with."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rl_core.config.section import Section
 
@@ -28,3 +28,13 @@ class PairsConfig(Section):
         None, ge=1, description="pairs of lengths that differ by more than this factor are left out; null: none is"
     )
     held_out_fraction: float = Field(0.1, gt=0, lt=1, description="share of the problems whose pairs only measure")
+
+    @model_validator(mode="after")
+    def _pairs_can_be_had(self) -> Self:
+        most = self.num_samples // 2
+        if self.pairs_per_problem > most:
+            raise ValueError(
+                f"pairs_per_problem is {self.pairs_per_problem}, but num_samples is {self.num_samples}, and no "
+                f"response is in two pairs: {most} at most, or more samples"
+            )
+        return self

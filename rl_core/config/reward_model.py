@@ -22,7 +22,9 @@ class RewardModelConfig(Section):
     batch_pairs: int = Field(8, ge=1, description="pairs per optimizer update")
     epochs: int = Field(2, ge=1, description="passes over the pairs")
     max_tokens: int = Field(
-        1024, ge=2, description="of prompt and response; pairs with a longer one are set aside, and counted"
+        1536,  # 512 of a prompt and 1024 of a response, which pairs.max_new_tokens allows by default
+        ge=2,
+        description="of prompt and response; pairs with a longer one are set aside, and counted",
     )
     validation_every_steps: int = Field(50, ge=1, description="loss on the held-out pairs, besides after the last step")
     require_above_chance: bool = Field(

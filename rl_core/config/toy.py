@@ -122,9 +122,11 @@ def pairs(config: RecipeConfig) -> dict[str, Any] | None:
     values = config.pairs.model_dump(mode="json")
     if not is_toy(config):
         values |= {"first_row": 0, "max_new_tokens": LONGEST_RESPONSE}
+    samples = min(config.pairs.num_samples, PAIR_SAMPLES)
     return values | {
         "num_rows": min(config.pairs.num_rows, PAIR_PROBLEMS),
-        "num_samples": min(config.pairs.num_samples, PAIR_SAMPLES),
+        "num_samples": samples,
+        "pairs_per_problem": min(config.pairs.pairs_per_problem, samples // 2),
         "held_out_fraction": max(config.pairs.held_out_fraction, PAIRS_HELD_OUT),
     }
 

@@ -48,10 +48,18 @@ def needed_bytes(config: RecipeConfig, model_bytes: int | None) -> int | None:
         return EMBEDDED_BYTES
     if not model_bytes:
         return None
-    parameters = 0 if config.policy.lora else model_bytes // HUB_BYTES
-    trained = STATE_BYTES * parameters * (1 if config.critic is None else 2)
-    stages = len(config.stages) + sum(part is not None for part in (config.sft, config.reward_model))
-    return 2 * model_bytes + stages * (config.checkpoint.keep_last * trained + model_bytes) + trained
+    whole = _whole_models(config)
+    state = STATE_BYTES * (model_bytes // HUB_BYTES)
+    kept = sum(config.checkpoint.keep_last * count * state + model_bytes for count in whole)
+    return 2 * model_bytes + kept + max(whole) * state
+
+
+def _whole_models(config: RecipeConfig) -> list[int]:
+    """Of each training, how many models it trains all the weights of: adapters and heads are none."""
+    critic, before = config.critic, [part for part in (config.sft, config.reward_model) if part is not None]
+    of_values = critic is not None and critic.lora is None and critic.backbone == "own"
+    of_a_stage = int(config.policy.lora is None) + int(of_values)
+    return [int(part.lora is None) for part in before] + [of_a_stage] * len(config.stages)
 
 
 def _nearest(path: Path) -> Path:

@@ -49,7 +49,7 @@ class SequenceScores(torch.nn.Module):
 
 
 def load_sequence_scores(
-    folder: Path, policy: PolicyConfig, device: torch.device, *, lora: LoraConfig | None, field: str
+    folder: Path, policy: PolicyConfig, device: torch.device, *, lora: LoraConfig | None
 ) -> SequenceScores:
     """The model in `folder` with a new head, on the CPU, in the policy's dtype and attention.
 
@@ -60,16 +60,15 @@ def load_sequence_scores(
 
     Args:
         lora: the backbone gets an adapter, which is then trained together with the head alone.
-        field: of the configuration, that names the folder, for messages; its `.lora.target_modules` is the adapter's.
 
     Raises:
         MistakeError: transformers has no sequence classifier of this architecture, or the folder lacks weights.
     """
-    check_score_model(folder, f"{field}.model")
-    model = with_new_head(AutoModelForSequenceClassification, folder, policy, device, field=f"{field}.model")
+    check_score_model(folder)
+    model = with_new_head(AutoModelForSequenceClassification, folder, policy, device, field="policy.model_name")
     if policy.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if lora is not None:
-        add_adapter(model.base_model, lora, field=f"{field}.lora.target_modules")
+        add_adapter(model.base_model, lora, field="reward_model.lora.target_modules")
         model.score.requires_grad_(True)
     return SequenceScores(model)

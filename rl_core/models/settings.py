@@ -69,6 +69,8 @@ def check_description(folder: Path, config: RecipeConfig) -> None:
     check_context(config, getattr(settings.get_text_config(), "max_position_embeddings", None))
     if config.critic is not None and config.critic.model_name is None:  # a model of its own: see `critic_source`
         check_value_model(folder, CRITIC_FIELD)
+    if config.reward_model is not None:
+        check_score_model(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError, ImportError) as error:
@@ -110,8 +112,8 @@ def check_value_model(folder: Path, field: str, name: str | None = None) -> None
         )
 
 
-def check_score_model(folder: Path, field: str) -> None:
-    """Refuse a model from which no reward model can be made: transformers must know a classifier of its kind.
+def check_score_model(folder: Path) -> None:
+    """Refuse a policy from which no reward model can be made: transformers must know a classifier of its kind.
 
     Raises:
         MistakeError: the message names the kind.
@@ -119,18 +121,18 @@ def check_score_model(folder: Path, field: str) -> None:
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     from transformers.modeling_layers import GenericForSequenceClassification
 
-    settings = load_settings(folder, field)
+    settings = load_settings(folder)
     known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if type(settings) not in known or not issubclass(known[type(settings)], GenericForSequenceClassification):
         raise MistakeError(
-            f"{field}: no reward model can be made of {folder}, a model of type {settings.model_type}, for which "
-            "transformers has no sequence classifier of the usual build: take one that has, as those of Qwen, Llama "
-            "and Mistral"
+            f"policy.model_name: no reward model can be made of {folder}, a model of type {settings.model_type}, for "
+            "which transformers has no sequence classifier of the usual build: take one that has, as those of Qwen, "
+            "Llama and Mistral, or a recipe without `reward_model`"
         )
 
 
 def check_context(config: RecipeConfig, context: int | None) -> None:
-    """Refuse what is longer than the model's context (None: the model has no limit): a stage, or rows to learn from."""
+    """Refuse what is longer than the model's context (None: the model has no limit): a stage, rows, or responses."""
     for index, stage in enumerate(config.stages):
         if context is not None and stage.context_tokens > context:
             raise MistakeError(
@@ -144,6 +146,11 @@ def check_context(config: RecipeConfig, context: int | None) -> None:
                 f"{name}.max_tokens is {section.max_tokens}, but the context of {config.policy.model_name} is "
                 f"{context} (max_position_embeddings): at most that"
             )
+    if context is not None and config.pairs is not None and config.pairs.max_new_tokens >= context:
+        raise MistakeError(
+            f"pairs.max_new_tokens is {config.pairs.max_new_tokens}, but the context of {config.policy.model_name} is "
+            f"{context} (max_position_embeddings), of which the prompt takes a part: lower it"
+        )
 
 
 def load_settings(folder: Path, field: str = "policy.model_name, policy.hf_config_overrides") -> "PreTrainedConfig":

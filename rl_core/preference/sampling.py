@@ -129,7 +129,7 @@ def _read(folder: Path) -> dict[int, list[Response]]:
 def _response(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> tuple[int, Response]:
     reward = rollout.score.reward
     return rollout.problem.index, Response(
-        with_opened_thought(rollout.response, ends_in_thought(rollout.problem, tokenizer)),
+        with_opened_thought(rollout.response, ends_in_thought(rollout.problem.prompt_ids, tokenizer)),
         len(rollout.completion.token_ids),
         None if reward is None else reward == CORRECT,
         rollout.truncated,

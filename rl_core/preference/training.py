@@ -63,7 +63,7 @@ class RewardTraining:
                 f"reward_model.batch_pairs is {config.batch_pairs}, but there are {len(self.train_pairs.pairs)} pairs "
                 "to train on: lower it, or make more pairs (pairs.num_rows, pairs.num_samples)"
             )
-        scores = load_sequence_scores(start, run.config.policy, world.device, lora=config.lora, field=FIELD)
+        scores = load_sequence_scores(start, run.config.policy, world.device, lora=config.lora)
         self.learner = RewardLearner(scores, run.config.training, config.optimizer, world)
         self.layout = choose_layout(run.config.training, scores.classifier)
         self.nonfinite = NonfiniteGuard(WORK, run.config.guard.max_nonfinite_updates)
@@ -179,7 +179,10 @@ class RewardTraining:
     def _data(self) -> str:
         train, held_out = self.train_pairs, self.held_out
         set_aside = train.num_too_long + held_out.num_too_long
-        return f"{len(train.pairs)} pairs to train on, {len(held_out.pairs)} held out, {set_aside} too long"
+        return (
+            f"{len(train.pairs)} pairs to train on, {len(held_out.pairs)} held out, {set_aside} with a conversation of "
+            f"more than {self.config.max_tokens} tokens (reward_model.max_tokens) set aside"
+        )
 
     def _summarise(self) -> None:
         """Measure the finished model on both files, and write what it is. A collective call."""

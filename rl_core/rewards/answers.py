@@ -36,6 +36,12 @@ def with_opened_thought(response: str, thought_open: bool) -> str:
     return f"{THOUGHT_OPENS}\n{response}" if thought_open else response
 
 
+def behind_opened_thought(turn: str) -> str:
+    """What is said behind a prompt that opened a thought, of a turn of its own: without the tag and its line's end."""
+    text = turn.lstrip()
+    return text.removeprefix(THOUGHT_OPENS).removeprefix("\n") if text.startswith(THOUGHT_OPENS) else turn
+
+
 def last_box(text: str) -> str | None:
     r"""The content of the last balanced `\boxed{...}` or `\fbox{...}` in `text`; None when there is none.
 

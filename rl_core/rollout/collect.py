@@ -139,7 +139,7 @@ def scored(
         [completion.finish_reason == "length" for completion in completions],
         [len(completion.token_ids) for completion in completions],
         [limits.response_tokens(problem) for problem, _ in wanted],
-        [ends_in_thought(problem, tokenizer) for problem, _ in wanted],
+        [ends_in_thought(problem.prompt_ids, tokenizer) for problem, _ in wanted],
         [problem.messages for problem, _ in wanted],
     )
     return [
@@ -148,9 +148,9 @@ def scored(
     ]
 
 
-def ends_in_thought(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> bool:
+def ends_in_thought(prompt_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the prompt opens a thought, in which the response begins."""
-    return opens_thought(tokenizer.decode(list(problem.prompt_ids[-PROMPT_END_TOKENS:])))
+    return opens_thought(tokenizer.decode(list(prompt_ids[-PROMPT_END_TOKENS:])))
 
 
 def response_metrics(rollouts: Sequence[Rollout]) -> dict[str, float | int | None]:

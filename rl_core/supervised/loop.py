@@ -110,11 +110,11 @@ class SupervisedLoop:
         Raises:
             Interrupted: it was asked to stop; the state after the step that was under way is saved.
         """
-        stop = StopRequest()
         if self._world.is_first:
             self._files.root.mkdir(parents=True, exist_ok=True)
             cut_metrics(self._files.metrics, last_step, last_line)
-        with Progress(self._work, self._num_steps, enabled=self._world.is_first) as progress, tracker, self._saver:
+        progress = Progress(self._work, self._num_steps, enabled=self._world.is_first)
+        with StopRequest() as stop, progress, tracker, self._saver:
             if last_step == 0:
                 self._record({"step": 0, **before()}, tracker)
             for number in range(last_step + 1, self._num_steps + 1):

@@ -10,6 +10,8 @@ from rl_core.config import SFT, SftConfig
 from rl_core.data.parquet import PromptedProblem, load_problems
 from rl_core.errors import MistakeError
 from rl_core.models.load import end_ids
+from rl_core.rewards.answers import THOUGHT_CLOSES, behind_opened_thought
+from rl_core.rollout.collect import ends_in_thought
 from rl_core.run_dir import RunDir
 from rl_core.training.batching import Sample
 from rl_core.world import derive_seed
@@ -32,11 +34,12 @@ def load_rows(run: RunDir, tokenizer: PreTrainedTokenizerBase, generation: Gener
     The rows whose loss is measured are drawn under the run's seed.
 
     Raises:
-        MistakeError: too few rows are short enough.
+        MistakeError: too few rows are short enough, or the prompt opens a thought that an answer does not end.
     """
     config = run.config.sft
     assert config is not None, "asked only where the recipe has it"
     problems = load_problems(run.data / f"{SFT}.parquet")
+    _require_ends_of_thoughts(problems, tokenizer, config)
     samples = fitting(problems, tokenizer, end_token(tokenizer, generation), config.max_tokens)
     _require_enough(len(samples), len(problems), config)
     random = np.random.default_rng(derive_seed(run.config.seed, SFT, "validation"))
@@ -53,12 +56,15 @@ def fitting(
 ) -> list[Sample]:
     """The rows with at most `max_tokens` of prompt and response; a response that is cut off would teach not to end.
 
-    A response is encoded by itself, as it is when it is sampled behind the prompt.
+    A response is encoded by itself, as it is when it is sampled behind the prompt. Of a thought that the prompt opened
+    it does not have the tag a second time.
     """
     samples = []
     for row, problem in enumerate(problems):
-        prompt = tokenizer.apply_chat_template(list(problem.messages), add_generation_prompt=True, return_dict=False)
-        response = [*tokenizer(problem.solution or "", add_special_tokens=False)["input_ids"], end]
+        prompt, answer = _prompt(problem, tokenizer), problem.solution or ""
+        if ends_in_thought(prompt, tokenizer):
+            answer = behind_opened_thought(answer)
+        response = [*tokenizer(answer, add_special_tokens=False)["input_ids"], end]
         if len(prompt) + len(response) <= max_tokens:
             samples.append(Sample(tuple(prompt), tuple(response), (), 0.0, row=row))
     return samples
@@ -74,8 +80,31 @@ def end_token(tokenizer: PreTrainedTokenizerBase, generation: GenerationConfig) 
     ends = end_ids(generation)
     whole = list(tokenizer.apply_chat_template(list(EXAMPLE), return_dict=False))
     asked = list(tokenizer.apply_chat_template(list(EXAMPLE[:1]), add_generation_prompt=True, return_dict=False))
-    written = [token for token in whole[len(asked) :] if token in ends]
+    # Behind what both begin with: the prompt may open a thought, which the whole conversation does not have.
+    pairs = enumerate(zip(whole, asked, strict=False))
+    answer = next((place for place, (one, other) in pairs if one != other), len(asked))
+    written = [token for token in whole[answer:] if token in ends]
     return written[0] if written else ends[0]
+
+
+def _prompt(problem: PromptedProblem, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    ids: list[int] = tokenizer.apply_chat_template(
+        list(problem.messages), add_generation_prompt=True, return_dict=False
+    )
+    return ids
+
+
+def _require_ends_of_thoughts(
+    problems: Sequence[PromptedProblem], tokenizer: PreTrainedTokenizerBase, config: SftConfig
+) -> None:
+    """Refuse answers that would be learned as a thought that never ends."""
+    endless = [problem for problem in problems if THOUGHT_CLOSES not in (problem.solution or "")]
+    if endless and ends_in_thought(_prompt(endless[0], tokenizer), tokenizer):
+        raise MistakeError(
+            f"sft.data.response is {config.data.response!r}: {len(endless)} of {len(problems)} answers have no "
+            f"{THOUGHT_CLOSES}, and the chat template opens a thought in the prompt, which they would never end: take "
+            "whole traces (trace), rows that are such, or a data.chat_template that opens no thought"
+        )
 
 
 def _require_enough(num_fitting: int, num_rows: int, config: SftConfig) -> None:

@@ -53,7 +53,9 @@ class SupervisedTraining:
         self.rows = load_rows(run, tokenizer, causal_lm.generation_config)
         steps = whole_batches(len(self.rows.train), config.batch_sequences, config.epochs)
         self.num_steps = min(steps, config.max_steps or steps)
-        self.learner = Learner(causal_lm, run.config.training, config.optimizer, world, lora=config.lora)
+        self.learner = Learner(
+            causal_lm, run.config.training, config.optimizer, world, lora=config.lora, lora_field="sft.lora"
+        )
         self.layout = choose_layout(run.config.training, self.learner.causal_lm)
         self.nonfinite = NonfiniteGuard("policy", run.config.guard.max_nonfinite_updates)
         self.validation = self._micro_batches(self.rows.validation)

@@ -49,9 +49,13 @@ class SamplerGuard:
 class NonfiniteGuard:
     """Counts the updates in a row, of one module, that were left out because their loss or gradient was not finite."""
 
-    def __init__(self, module: str, bound: int) -> None:
+    def __init__(self, module: str, bound: int, *, by_rewards: bool = False) -> None:
+        """Args:
+        by_rewards: whether the module learns from rewards, which may then be the cause.
+        """
         self.in_a_row = 0
         self._module, self._bound = module, bound
+        self._causes = "the rewards and at the learning rate" if by_rewards else "the learning rate"
 
     def see(self, update: Update) -> None:
         """One more update.
@@ -64,8 +68,8 @@ class NonfiniteGuard:
             raise GuardStop(
                 f"{self.in_a_row} updates of the {self._module} in a row were not finite (the last: loss "
                 f"{update.loss:.3g}, gradient norm {update.grad_norm:.3g}), more than guard.max_nonfinite_updates "
-                f"({self._bound}). None of them was applied; the run stops at its last checkpoint. Look at the rewards "
-                "and at the learning rate; in bfloat16 also at policy.dtype"
+                f"({self._bound}). None of them was applied; the run stops at its last checkpoint. Look at "
+                f"{self._causes}; in bfloat16 also at policy.dtype"
             )
 
 

@@ -36,15 +36,17 @@ class Learner(TrainedModule):
         world: World,
         *,
         lora: LoraConfig | None = None,
+        lora_field: str = "policy.lora",
         base: SharedBase | None = None,
         value_head: bool = False,
     ) -> None:
         """Args:
+        lora_field: of the configuration that holds `lora`, for messages.
         base: the model below adapters, of which the policy's is trained, where several lie on it; `lora` is then that
             adapter's settings, and `causal_lm` the base's.
         """
         if lora is not None and base is None:
-            add_adapter(causal_lm, lora)
+            add_adapter(causal_lm, lora, field=f"{lora_field}.target_modules")
         self.lora, self.base, self.causal_lm = lora, base, causal_lm
         logprobs = TokenLogprobs(causal_lm, value_head=value_head)
         module: torch.nn.Module = logprobs

@@ -98,8 +98,12 @@ class StageTraining:
 
     def run(self) -> None:
         """From the last checkpoint, or from the beginning, to the last step."""
-        stop = StopRequest()
-        first_step = self._resume() + 1
+        with StopRequest() as stop:
+            self._train(self._resume() + 1, stop)
+        if self.world.is_first:
+            write_summary(self.run_dir, self.index)
+
+    def _train(self, first_step: int, stop: StopRequest) -> None:
         tracker = Tracker(self.run_dir, self.index, enabled=self.world.is_first)
         work = f"train {self.stage.name}"
         with Progress(work, self.stage.steps, enabled=self.world.is_first) as progress, tracker, self.saver:
@@ -116,8 +120,6 @@ class StageTraining:
                     tokens_per_second=metrics["tokens_per_second"],
                 )
                 self._stop_if_asked(stop, step, metrics)
-        if self.world.is_first:
-            write_summary(self.run_dir, self.index)
 
     def _step(self, step: int) -> dict[str, Any]:
         """One rollout-and-update step without its checkpoint; its line of metrics."""

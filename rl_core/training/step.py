@@ -91,7 +91,8 @@ class StepTrainer:
         self._critic, self._value_clip, self._value_coefficient = critic, value_clip, value_coefficient
         self._value_losses: list[float] = []  # this rank's part, of each update of both at once
         self.kl_coefficient = algorithm.kl_coefficient  # as it stands, where it adapts
-        self.nonfinite = {name: NonfiniteGuard(name, guard.max_nonfinite_updates) for name in ("policy", "critic")}
+        bound = guard.max_nonfinite_updates
+        self.nonfinite = {name: NonfiniteGuard(name, bound, by_rewards=True) for name in ("policy", "critic")}
 
     def updates(self, samples: Sequence[Sample]) -> Updates:
         """This rank's micro-batches of each optimizer update of one pass over the batch."""

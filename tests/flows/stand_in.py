@@ -52,9 +52,9 @@ def main() -> int:
     if asked.get("hang") and count(run, f"{options.work} hangs") < asked.get("times", 1_000_000):
         record(run, f"{options.work} hangs")
         time.sleep(3600)
+    if options.overrides:
+        record(run, f"{options.work} with {' '.join(options.overrides)}")
     if options.work in ("train", SFT):
-        if options.overrides:
-            record(run, f"train with {' '.join(options.overrides)}")
         train(run, SFT if options.work == SFT else options.stage, float(asked.get("seconds", 0.0)))
     elif options.work == "evaluate":
         evaluate(run, options.stage)

@@ -232,6 +232,36 @@ def test_out_of_memory_a_stage_trains_with_half_the_micro_batch_until_it_fits_an
     assert calls()[0] == "train with training.micro_batch_tokens=8192"
 
 
+def test_out_of_memory_a_reward_model_trains_with_half_the_micro_batch_as_well(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls
+) -> None:
+    whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
+    stand_in(**{"reward-model": {"exit": 4, "times": 1, "message": "out of memory"}})
+    run_flow(whole, run_dir)
+    start = EVERY_PART.index("reward-model")
+    assert calls()[start : start + 3] == [
+        "reward-model failed",
+        "reward-model with training.micro_batch_tokens=16384",
+        "reward-model",
+    ]
+
+    stand_in()
+    shutil.rmtree(RunDir(run_dir, whole).reward_model)
+    run_flow(whole, run_dir)
+    assert calls()[0] == "reward-model with training.micro_batch_tokens=16384"
+
+
+def test_out_of_memory_with_one_pair_at_a_time_a_reward_model_ends(
+    recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls, no_delays: None
+) -> None:
+    whole = check_config({**recipe.model_dump(mode="json"), **WITH_ALL_PARTS}, origin="the test")
+    stand_in(**{"reward-model": {"exit": 4, "message": "out of memory"}})
+    with pytest.raises(StageOutOfMemory, match=r"is 2048, and the longest pair has 3072: smaller micro-batches would"):
+        run_flow(whole, run_dir)
+    halvings = 4  # of 32768 to 2048, the first not above two conversations of reward_model.max_tokens
+    assert calls().count("reward-model failed") == 1 + halvings + 2, "then twice more, with what was tried last"
+
+
 def test_out_of_memory_with_one_sequence_at_a_time_says_what_helps(
     recipe: RecipeConfig, run_dir: Path, stand_in: Behave, calls: Calls, no_delays: None
 ) -> None:

@@ -155,6 +155,38 @@ def test_room_for_what_a_run_keeps_is_estimated_from_the_weights(
     assert statuses == [Status.STOP, Status.WARNING, Status.OK]
 
 
+ADAPTERS = "policy.lora={}"
+CRITIC = ("algorithm.baseline=critic", "algorithm.scale=none")
+TRAINED_REWARD = "rewards=[{name: reward_model, kwargs: {model: trained}}]"
+SFT = "sft={data: {source: path, path: answers.jsonl}%s}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "trainings", "in_checkpoints", "being_written"),
+    [
+        ((), 1, 1, 1),
+        ((*CRITIC, "critic={}"), 1, 2, 2),
+        ((*CRITIC, "critic={lora: {}}"), 1, 1, 1),
+        ((*CRITIC, "critic={backbone: policy_hidden}"), 1, 1, 1),
+        ((*CRITIC, "critic={}", ADAPTERS), 1, 1, 1),
+        ((ADAPTERS,), 1, 0, 0),
+        ((ADAPTERS, SFT % ""), 2, 1, 1),  # all of the weights, before stages that train an adapter
+        ((ADAPTERS, SFT % ", lora: {}"), 2, 0, 0),
+        ((SFT % ", lora: {}",), 2, 1, 1),
+        ((ADAPTERS, TRAINED_REWARD, "pairs={}", "reward_model={lora: null}"), 2, 1, 1),
+        ((TRAINED_REWARD, "pairs={}", "reward_model={}"), 2, 1, 1),
+        ((*CRITIC, "critic={}", SFT % ""), 2, 3, 2),  # fine-tuning has no critic
+    ],
+)
+def test_each_training_is_counted_by_its_own_adapter(
+    overrides: tuple[str, ...], trainings: int, in_checkpoints: int, being_written: int
+) -> None:
+    one_stage = "stages=[{name: only, steps: 1, max_response_tokens: 8}]"
+    config = recipe("policy.model_name=org/model", "checkpoint.keep_last=1", one_stage, *overrides)
+    # as above; a model's state is 12,000 bytes, and each training has one converted model
+    assert needed_bytes(config, 2000) == 2 * 2000 + trainings * 2000 + (in_checkpoints + being_written) * 12_000
+
+
 def test_a_key_is_not_shown_and_an_address_that_does_not_answer_is(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "very-secret")
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)

@@ -59,6 +59,14 @@ def test_rows_longer_than_the_context_of_the_model_are_told(tmp_path: Path) -> N
         check(tmp_path, "sft={data: {source: embedded}}")
 
 
+def test_responses_of_pairs_that_leave_no_prompt_in_the_context_of_the_model_are_told(tmp_path: Path) -> None:
+    model = own_model(tmp_path, 160)
+    trained = ("rewards=[{name: reward_model, kwargs: {model: trained}}]", "reward_model={max_tokens: 160}")
+    with pytest.raises(MistakeError, match=r"pairs\.max_new_tokens is 160, but the context of .* is 160 .* lower it"):
+        check(tmp_path, model, *trained, "pairs={max_new_tokens: 160}")
+    check(tmp_path, model, *trained, "pairs={max_new_tokens: 159}")
+
+
 def test_a_model_folder_that_is_not_there_or_holds_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(MistakeError, match="no such folder"):
         check(tmp_path, f"policy.model_name={tmp_path / 'absent'}")

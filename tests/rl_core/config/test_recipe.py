@@ -146,6 +146,11 @@ def test_a_mistake_in_a_shared_section_is_told_once_and_not_for_every_stage() ->
             "the settings: `reward_model` learns from pairs: the section `pairs` is needed ({} takes the defaults)",
         ),
         (
+            {"pairs": {"pairs_per_problem": 3, "num_samples": 5}},
+            "pairs: pairs_per_problem is 3, but num_samples is 5, and no response is in two pairs: 2 at most, or more "
+            "samples",
+        ),
+        (
             {"pairs": {}},
             "the settings: `pairs` is given, but nothing learns from it: add `reward_model`, or remove it",
         ),
@@ -256,6 +261,14 @@ def test_a_chat_template_that_is_neither_jinja_nor_a_file_is_refused(
             f"({reason}"
         )
     )
+
+
+def test_a_reward_model_can_read_the_longest_responses_of_pairs_behind_a_prompt_by_default() -> None:
+    trained = [{"name": "reward_model", "kwargs": {"model": "trained"}}]
+    config = check(pairs={}, reward_model={}, rewards=trained)
+    assert config.pairs is not None
+    assert config.reward_model is not None
+    assert config.reward_model.max_tokens - config.pairs.max_new_tokens == 512
 
 
 def test_a_context_is_prompt_and_response_unless_bounded() -> None:

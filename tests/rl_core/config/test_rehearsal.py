@@ -237,6 +237,14 @@ def test_a_learned_reward_model_is_left_out() -> None:
     assert [reward.name for reward in rehearse(recipe(rewards=[learned])).config.rewards] == ["boxed"]
 
 
+def test_as_many_pairs_of_a_problem_are_asked_for_as_its_fewer_responses_give() -> None:
+    trained = [{"name": "reward_model", "kwargs": {"model": "trained"}}]
+    pairs = {"num_samples": 16, "pairs_per_problem": 8}
+    toy = rehearse(recipe(rewards=trained, pairs=pairs, reward_model={})).config
+    assert toy.pairs is not None
+    assert (toy.pairs.num_samples, toy.pairs.pairs_per_problem) == (4, 2)
+
+
 def test_settings_of_other_models_and_of_clusters_are_left_behind() -> None:
     policy = {
         "model_name": "some/model", "revision": "v1", "hub": "modelscope", "attention": "flash_attention_2",

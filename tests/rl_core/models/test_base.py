@@ -195,6 +195,23 @@ def test_a_model_of_which_no_critic_can_be_made_is_refused_before_its_weights_ar
     made(tmp_path / "run", f"policy.model_name={own_model}", *critic, "critic={}")
 
 
+def test_a_model_of_which_no_reward_model_can_be_made_is_refused_before_its_weights_are_taken(
+    tmp_path: Path, own_model: Path
+) -> None:
+    trained = (
+        "rewards=[{name: reward_model, kwargs: {model: trained}}]",
+        "pairs={first_row: 8, num_rows: 8, max_new_tokens: 40}",
+        "reward_model={max_tokens: 100}",
+    )
+    other = tmp_path / "ctrl"
+    shutil.copytree(own_model, other)
+    (other / "config.json").write_text(json.dumps({"model_type": "ctrl", "n_positions": 200}))
+    with pytest.raises(MistakeError, match=r"policy\.model_name: no reward model can be made of .* of type ctrl"):
+        made(tmp_path / "run", f"policy.model_name={other}", *trained)
+    assert not (tmp_path / "run" / "base").exists()
+    made(tmp_path / "run", f"policy.model_name={own_model}", *trained)
+
+
 @pytest.mark.parametrize(
     ("absent", "expected"),
     [

@@ -131,8 +131,8 @@ def test_training_pulls_the_scores_of_a_pair_apart(world: World) -> None:
 def test_a_model_without_a_sequence_classifier_of_the_usual_build_is_refused(world: World, tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=31)).save_pretrained(tmp_path)
     settings = PolicyConfig(model_name="tiny")
-    with pytest.raises(MistakeError, match=r"reward_model\.model: no reward model can be made of .* of type gpt2"):
-        load_sequence_scores(tmp_path, settings, world.device, lora=None, field="reward_model")
+    with pytest.raises(MistakeError, match=r"policy\.model_name: no reward model can be made of .* of type gpt2"):
+        load_sequence_scores(tmp_path, settings, world.device, lora=None)
 
 
 def test_an_adapter_on_a_layer_that_is_not_there_is_told_by_its_own_field(world: World) -> None:

@@ -48,7 +48,7 @@ def new_scores(
         save_policy(Path(folder), seed=seed)
         torch.manual_seed(seed)
         settings = PolicyConfig(model_name="tiny", dtype=dtype)
-        scores = load_sequence_scores(Path(folder), settings, world.device, lora=lora, field="reward_model")
+        scores = load_sequence_scores(Path(folder), settings, world.device, lora=lora)
     if head:
         torch.nn.init.normal_(scores.classifier.score.weight)
     return scores

@@ -44,6 +44,41 @@ def test_a_row_that_is_too_long_is_left_out_whole(tokenizer: PreTrainedTokenizer
     assert [sample.row for sample in fitting(problems, tokenizer, 0, sizes[0] - 1)] == [2]
 
 
+@pytest.fixture
+def thinking() -> PreTrainedTokenizerBase:
+    """Whose chat template opens a thought in the prompt, as DeepSeek-R1-Distill's does."""
+    tokenizer = build_tokenizer("thought")
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "'<|assistant|>' }}{% endif %}", "'<|assistant|><think>\\n' }}{% endif %}"
+    )
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    "trace", ["<think>\n1+1\n</think>\\boxed{2}", "\n<think>1+1\n</think>\\boxed{2}", "1+1\n</think>\\boxed{2}"]
+)
+def test_a_trace_is_learned_inside_the_thought_that_the_prompt_opens(
+    thinking: PreTrainedTokenizerBase, trace: str
+) -> None:
+    (sample,) = fitting([problem(12, trace)], thinking, thinking.eos_token_id, 100)
+    whole = thinking.decode([*sample.prompt_ids, *sample.response_ids])
+    assert whole == "<|user|>Compute 12 a+1<|assistant|><think>\n1+1\n</think>\\boxed{2}<|end|>"
+
+
+def test_a_trace_has_its_own_tag_where_the_prompt_opens_no_thought(tokenizer: PreTrainedTokenizerBase) -> None:
+    (sample,) = fitting([problem(12, "<think>\n1\n</think>2")], tokenizer, tokenizer.eos_token_id, 100)
+    assert tokenizer.decode(sample.response_ids) == "<think>\n1\n</think>2<|end|>"
+
+
+def test_answers_that_would_never_end_the_thought_of_the_prompt_are_refused(
+    tmp_path: Path, thinking: PreTrainedTokenizerBase, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    run, generation = run_with_answers(tmp_path, 20, 200), GenerationConfig(eos_token_id=thinking.eos_token_id)
+    with pytest.raises(MistakeError, match=r"sft\.data\.response is 'trace': 20 of 20 answers have no </think>,"):
+        load_rows(run, thinking, generation)
+    assert load_rows(run, tokenizer, generation).train
+
+
 def test_the_end_is_what_the_chat_template_writes_of_the_tokens_that_the_model_stops_at(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
@@ -52,6 +87,11 @@ def test_the_end_is_what_the_chat_template_writes_of_the_tokens_that_the_model_s
     assert end_token(tokenizer, GenerationConfig(eos_token_id=[user, text_end])) == user  # the template writes neither
     with pytest.raises(MistakeError, match="names no eos_token_id"):
         end_token(tokenizer, GenerationConfig())
+
+
+def test_the_end_is_found_where_the_prompt_opens_a_thought_as_well(thinking: PreTrainedTokenizerBase) -> None:
+    end, text_end = thinking.convert_tokens_to_ids(["<|end|>", "<|endoftext|>"])
+    assert end_token(thinking, GenerationConfig(eos_token_id=[text_end, end])) == end
 
 
 def run_with_answers(folder: Path, count: int, max_tokens: int) -> RunDir:

@@ -25,6 +25,8 @@ from rl_core.models.base import make_base_model
 from rl_core.plan import DONE, UNDER_WAY, training_part
 from rl_core.run_dir import RunDir
 from rl_core.supervised.launch import fine_tune
+from rl_core.supervised.stage import SupervisedTraining
+from rl_core.world import World
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 STEPS = 12
@@ -195,3 +197,11 @@ def test_a_recipe_without_it_and_one_without_its_base_model_are_told_so(prepared
         MistakeError, match=r"base does not hold the stage's first policy: run `python -m rl_core warm-up`"
     ):
         fine_tune(RunDir(tmp_path, prepared.config))
+
+
+def test_layers_that_the_model_does_not_have_are_told_by_the_setting_of_fine_tuning(
+    prepared: RunDir, world: World
+) -> None:
+    run = RunDir(prepared.root, load_config(overrides=[*OVERRIDES, "sft.lora.target_modules=[query]"]))
+    with pytest.raises(MistakeError, match=r"^sft\.lora\.target_modules: query: the model has down_proj"):
+        SupervisedTraining(run, world)

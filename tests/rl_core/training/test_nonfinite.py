@@ -166,7 +166,7 @@ def test_more_in_a_row_than_the_bound_stop_the_run(world: World) -> None:
     spoilt_step(learner, trainer, ALL_AT_ONCE, math.nan)
     message = (
         r"^3 updates of the policy in a row were not finite \(the last: loss nan, gradient norm (inf|nan)\), more than "
-        r"guard\.max_nonfinite_updates \(2\)\."
+        r"guard\.max_nonfinite_updates \(2\)\..* Look at the rewards and at the learning rate; in bfloat16"
     )
     with pytest.raises(GuardStop, match=message):
         spoilt_step(learner, trainer, ALL_AT_ONCE, math.nan)
@@ -191,3 +191,9 @@ def test_a_guard_that_is_told_of_the_row_before_judges_as_one_that_saw_it() -> N
         guard.see(Update(1.0, math.inf))
     guard.see(Update(1.0, 2.0))
     assert guard.in_a_row == 0
+
+
+def test_a_training_that_has_no_rewards_is_not_told_to_look_at_them() -> None:
+    with pytest.raises(GuardStop, match=r"last checkpoint\. Look at the learning rate; in bfloat16") as stopped:
+        NonfiniteGuard("reward model", 0).see(Update(math.nan, 1.0))
+    assert "rewards" not in str(stopped.value)

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from rl_core.errors import Interrupted
 from rl_core.rollout.collect import Rollout
 from rl_core.training.records import cut_metrics, write_metrics, write_rollouts
+from rl_core.training.signals import StopRequest
 from rl_core.types import Completion, Problem, Score
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -79,12 +82,12 @@ def test_responses_are_written_one_row_each(tmp_path: Path) -> None:
 WAITER = """
 import os, sys, time
 from rl_core.training.signals import StopRequest
-stop = StopRequest()
-print(stop.exit_code, flush=True)
-while stop.exit_code is None:
-    time.sleep(0.01)
-print(stop.exit_code, flush=True)
-time.sleep(600)
+with StopRequest() as stop:
+    print(stop.exit_code, flush=True)
+    while stop.exit_code is None:
+        time.sleep(0.01)
+    print(stop.exit_code, flush=True)
+    time.sleep(600)
 """
 
 
@@ -98,3 +101,21 @@ def test_the_first_signal_is_remembered_and_the_second_ends_the_process() -> Non
         os.kill(process.pid, number)
         assert process.wait(timeout=60) == -number
         process.stdout.close()
+
+
+def fail_when_asked_to_stop() -> None:
+    with StopRequest():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("of the work")
+
+
+def test_a_request_that_nobody_asked_about_ends_the_work_and_the_handlers_before_are_there_again() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with pytest.raises(Interrupted) as stopped, StopRequest():
+            os.kill(os.getpid(), number)
+        assert stopped.value.exit_code == 128 + number
+        assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+    with pytest.raises(ValueError, match="of the work"):
+        fail_when_asked_to_stop()
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
