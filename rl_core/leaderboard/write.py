@@ -12,7 +12,7 @@ from rl_core.leaderboard.asked import asked_of
 from rl_core.leaderboard.board import Row, compared, judged
 from rl_core.leaderboard.files import BoardFiles
 from rl_core.leaderboard.measured import read_measured
-from rl_core.leaderboard.page import Page, behind, leaderboard_page, sentence
+from rl_core.leaderboard.page import Page, leaderboard_page, sentence
 from rl_core.leaderboard.passes import all_series
 from rl_core.leaderboard.table import read_verdicts, write_table
 from rl_core.manifest import write_text
@@ -59,6 +59,7 @@ def _alarm(row: Row, rows: list[Row]) -> Alarm:
     measured, verdict = row.measured, row.verdict
     assert verdict is not None, "a regression was judged"
     assert verdict.worse_than is not None, "a regression is worse than another"
+    assert verdict.difference is not None, "and by so much"
     last = max(
         (
             other.measured
@@ -72,7 +73,7 @@ def _alarm(row: Row, rows: list[Row]) -> Alarm:
         model=measured.model.name,
         worse_than=verdict.worse_than,
         pass_at_1=measured.pass_at_1.value,
-        difference=behind(row).difference,
+        difference=verdict.difference,
         adjusted_p_value=verdict.adjusted_p_value,
         false_alarm_rate=verdict.false_alarm_rate,
         num_judged=verdict.num_judged,
