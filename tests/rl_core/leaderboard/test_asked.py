@@ -140,6 +140,10 @@ def asked_name(series: object) -> str:
     ("override", "message"),
     [
         ("hub_models=[{model_name: a/b}]", "hub_models have no recipe of their own: say `benchmark` and `protocol`"),
+        (
+            "hub_models=[{model_name: a/b, revisions: [v1]}, {model_name: a/b, revisions: [v2]}]",
+            "hub_models: 2 entries name a/b: give all its revisions to one",
+        ),
         ("hub_models=[{model_name: ab}]", "hub_models.0.model_name: String should match pattern"),
         ("alarm.max_false_alarm_rate=0", "alarm.max_false_alarm_rate: Input should be greater than 0"),
         ("benchmark=aime1924", "'aime1924' is not known"),
