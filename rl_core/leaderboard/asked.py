@@ -44,11 +44,14 @@ def results_name(series: Series, config: ReevaluationConfig) -> str:
 def evaluated(series: Series, config: ReevaluationConfig) -> list[Model]:
     """The models that were asked this already: the same problems as the model of the series that was asked last."""
     results = _results(series, results_name(series, config))
-    newest = max(results, key=lambda file: file.stat().st_mtime, default=None)
-    if newest is None:
-        return []
-    current = {file.parent for file, digest in results.items() if digest == results[newest]}
+    last = _last(results)
+    current = {file.parent for file, digest in results.items() if digest == last}
     return [model for model in series.models if not current.isdisjoint(model.results)]
+
+
+def dataset_asked(series: Series, config: ReevaluationConfig) -> str | None:
+    """The digest of the problems that models of the series were asked last; None: none was asked yet."""
+    return _last(_results(series, results_name(series, config)))
 
 
 def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
@@ -63,6 +66,11 @@ def _results(series: Series, name: str) -> dict[Path, str]:
     files = [folder / name for model in series.models for folder in model.results]
     found = {file: read_json(file) for file in files}
     return {file: str(results.get("dataset_digest", "")) for file, results in found.items() if results is not None}
+
+
+def _last(results: dict[Path, str]) -> str | None:
+    newest = max(results, key=lambda file: file.stat().st_mtime, default=None)
+    return None if newest is None else results[newest]
 
 
 def _evaluation(series: Series, config: ReevaluationConfig) -> tuple[EvaluationConfig, PromptConfig]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rl_core.config import ReevaluationConfig
+from rl_core.config import ReevaluationConfig, load_config
 from rl_core.errors import MistakeError
-from rl_core.leaderboard.alarms import read_alarms
+from rl_core.leaderboard.alarms import mark_told, read_alarms
 from rl_core.leaderboard.files import BoardFiles
 from rl_core.leaderboard.models import write_note
 from rl_core.leaderboard.write import write_leaderboard
@@ -63,8 +63,6 @@ def test_the_page_is_well_formed_and_holds_everything_it_shows(runs: Path) -> No
 
 
 def test_a_verdict_stays_when_the_page_is_written_again_and_an_alarm_that_was_told_stays_told(runs: Path) -> None:
-    from rl_core.leaderboard.alarms import mark_told
-
     files = BoardFiles(runs)
     write_leaderboard(runs, ReevaluationConfig())
     before = pq.read_table(files.table)
@@ -152,6 +150,25 @@ def test_a_verdict_stays_where_the_checkpoint_that_it_speaks_of_became_what_its_
     write_leaderboard(run.root.parent, ReevaluationConfig())
     (alarm,) = read_alarms(BoardFiles(run.root.parent).alarms)
     assert (alarm.model, alarm.worse_than, alarm.difference) == ("8k step 20", "8k step 10", -0.375)
+
+
+def test_what_is_no_longer_asked_stays_on_the_board_but_ends_no_pass(runs: Path) -> None:
+    files = BoardFiles(runs)
+    write_leaderboard(runs, ReevaluationConfig())
+    mark_told(files.alarms, read_alarms(files.alarms))
+    assert [alarm.stands for alarm in read_alarms(files.alarms)] == [True]
+    write_leaderboard(runs, ReevaluationConfig.model_validate({"protocol": "paper"}))
+    assert [(alarm.model, alarm.stands) for alarm in read_alarms(files.alarms)] == [("8k", False)]
+
+
+def test_an_alarm_over_the_problems_of_before_ends_no_pass(runs: Path) -> None:
+    run = RunDir(runs / "one <b>", load_config(runs / "one <b>" / "config.yaml"))
+    files = BoardFiles(runs)
+    write_leaderboard(runs, ReevaluationConfig())
+    write_note(model(run, "8k step 10"), "c0ffee20")
+    evaluate(run, "c0ffee20", [6] * 12, dataset_digest="another")
+    write_leaderboard(runs, ReevaluationConfig())
+    assert [(alarm.model, alarm.stands) for alarm in read_alarms(files.alarms)] == [("8k", False)]
 
 
 def base_of(run: RunDir) -> str:
