@@ -74,7 +74,8 @@ def judged(
     before it, a pass flags one with a chance of at most `rate`.
 
     Args:
-        ask: whether a row is of the benchmark and protocol that this pass is about.
+        ask: whether a row is to be judged: of the benchmark and protocol that this pass is about, its control there.
+            It may not depend on scores, or the rate would not hold.
     """
     kept = [replace(row, verdict=known.get(row.key)) for row in rows]
     new = [at for at, row in enumerate(kept) if row.verdict is None and row.num_candidates and ask(row)]

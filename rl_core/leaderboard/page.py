@@ -195,9 +195,10 @@ def _how_it_was_judged(rows: Sequence[Row], rate: float) -> list[Block]:
         return []
     text = (
         "Differences are paired by problem; in brackets are 95 % intervals over problems and samples. A model is "
-        "judged once, in the first pass that finds its evaluation: against the best model before it in its series and "
-        "against the base model, by an exact one-sided test of the right answers to each problem. Its p-value counts "
-        "for all the models that the best one was chosen from, and for all that are judged in the same pass (Holm). "
+        "judged once, in the first pass that finds its evaluation and the base model's: against the best model before "
+        "it in its series and against the base model, by an exact one-sided test of the right answers to each problem. "
+        "Its p-value counts for all the models that the best one was chosen from, and for all that are judged in the "
+        "same pass (Holm). "
         f"So a pass in which no new model is worse flags one with a chance of at most {rate:g}."
     )
     return [Heading(2, "How it was judged"), Paragraph([text])]

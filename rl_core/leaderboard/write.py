@@ -30,17 +30,22 @@ def write_leaderboard(runs: Path, config: ReevaluationConfig) -> Path:
     series, left_out = all_series(runs, config)
     files, rate = BoardFiles(runs), config.alarm.max_false_alarm_rate
     asked = {each.name: asked_of(each, config) for each in series}
+    controlled = {each.name for each in series if any(model.kind == "base" for model in each.models)}
     datasets = {each.name: dataset_asked(each, config) for each in series}
 
     def is_asked(row: Row) -> bool:
         return asked[row.measured.series] == (row.measured.benchmark, row.measured.protocol_digest)
+
+    def can_be_judged(row: Row) -> bool:
+        """A verdict is said once: where the series has a base model, not before that is evaluated."""
+        return is_asked(row) and (row.control is not None or row.measured.series not in controlled)
 
     def is_current(row: Row) -> bool:
         return is_asked(row) and datasets[row.measured.series] == row.measured.dataset_digest
 
     rows = [row for each in series for row in compared(read_measured(each, left_out))]
     now = datetime.now(UTC).replace(microsecond=0)
-    rows = judged(rows, read_verdicts(files.table), ask=is_asked, rate=rate, now=now)
+    rows = judged(rows, read_verdicts(files.table), ask=can_be_judged, rate=rate, now=now)
     page = leaderboard_page(rows, left_out, frozenset(row.measured.asked for row in rows if is_asked(row)), rate)
     write_table(files.table, rows, runs)
     fallen = [row for row in rows if row.verdict and row.verdict.is_regression]

@@ -171,5 +171,34 @@ def test_an_alarm_over_the_problems_of_before_ends_no_pass(runs: Path) -> None:
     assert [(alarm.model, alarm.stands) for alarm in read_alarms(files.alarms)] == [("8k", False)]
 
 
+def test_a_series_is_not_judged_before_its_base_model_is_evaluated(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "runs" / "one")
+    for index, right in ((0, 4), (1, 3)):
+        end_stage(run, index)
+        evaluate(run, model(run, run.stage_name(index)).results[0].name, [right] * 12)
+    write_leaderboard(run.root.parent, ReevaluationConfig())
+    assert [row["judged_at"] for row in rows_of(run)] == [None, None]
+    evaluate(run, base_of(run), [8] * 12)
+    write_leaderboard(run.root.parent, ReevaluationConfig())
+    assert [(row["model"], row["num_judged"], row["worse_than"]) for row in rows_of(run)] == [
+        ("base", None, None), ("8k", 2, "base"), ("16k", 2, "base"),
+    ]  # fmt: skip
+
+
+def test_a_series_that_has_no_base_model_is_judged_without_one(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "runs" / "one")
+    shutil.rmtree(run.base)
+    for index, right in ((0, 8), (1, 3)):
+        end_stage(run, index)
+        evaluate(run, model(run, run.stage_name(index)).results[0].name, [right] * 12)
+    write_leaderboard(run.root.parent, ReevaluationConfig())
+    assert [row["worse_than"] for row in rows_of(run)] == [None, "8k"]
+
+
+def rows_of(run: RunDir) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = pq.read_table(BoardFiles(run.root.parent).table).to_pylist()
+    return rows
+
+
 def base_of(run: RunDir) -> str:
     return model(run, "base").results[0].name
