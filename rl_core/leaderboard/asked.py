@@ -26,13 +26,17 @@ def asked_of(series: Series, config: ReevaluationConfig) -> Asked:
 
 
 def benchmark_of(series: Series, config: ReevaluationConfig) -> str:
-    """The benchmark as the command `evaluate` takes it: by name, or a file."""
+    """The benchmark as the command `evaluate` takes it: by name, or a file.
+
+    What a run's own recipe asks is read from the run's own copy: the file or the hub may have other problems by now,
+    and their results would take the place of the recipe's.
+    """
     evaluation, _ = _evaluation(series, config)
-    return (
-        str(series.root / "data" / f"{evaluation.benchmark}.parquet")
-        if evaluation.benchmark in OF_THE_RUN
-        else evaluation.benchmark
-    )
+    if series.run is None:
+        return evaluation.benchmark
+    own = series.run.problems(evaluation.benchmark)
+    is_own = evaluation.benchmark in OF_THE_RUN or (config.benchmark is None and own.is_file())
+    return str(own) if is_own else evaluation.benchmark
 
 
 def results_name(series: Series, config: ReevaluationConfig) -> str:
