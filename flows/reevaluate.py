@@ -47,8 +47,7 @@ def reevaluate(config: ReevaluationConfig, runs: Path | None = None) -> Path:
         mark_told(files.alarms, emit_regressions(untold) if config.alarm.emit_event else untold)
         standing = [alarm for alarm in alarms if alarm.stands]
         if standing and config.alarm.fail:
-            raise GuardStop(
-                "\n".join([f"{len(standing)} became worse:", *[f"  {alarm.sentence}" for alarm in standing]])
-            )
+            told = [f"{len(standing)} became worse:", *[f"  {alarm.sentence}" for alarm in standing], failures.told]
+            raise GuardStop("\n".join(told).strip())
         failures.raise_any()
         return files.page

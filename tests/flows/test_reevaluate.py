@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +16,7 @@ from rl_core.config import ReevaluationConfig
 from rl_core.errors import GuardStop
 from rl_core.leaderboard.alarms import Alarm, read_alarms
 from rl_core.leaderboard.files import BoardFiles
+from rl_core.leaderboard.models import Model, Series
 from tasks.failures import StageFailed
 from tests.flows.team_server import wait_until
 from tests.rl_core.leaderboard.synthetic_runs import add_checkpoint, end_stage, new_run
@@ -130,6 +133,25 @@ def test_a_model_that_cannot_be_asked_does_not_keep_the_others_and_is_asked_the_
     solve()
     run_flow(runs)
     assert calls() == ["convert 0 10", "evaluate step_000010", "leaderboard"]
+
+
+def test_a_pass_that_fails_over_a_regression_names_what_could_not_be_asked_as_well(
+    runs: Path, solve: Solve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rl_core.leaderboard.passes import left_to_do
+
+    def one_goes_meanwhile(*arguments: Any) -> Iterator[tuple[Series, Model]]:
+        for series, model in left_to_do(*arguments):
+            if model.name == "base":
+                shutil.rmtree(runs / "one" / "base")
+            yield series, model
+
+    monkeypatch.setattr("flows.reevaluate.left_to_do", one_goes_meanwhile)
+    solve(hf=FALLEN)
+    worse, failed = r"1 became worse:\n  one: 8k solves 0.000 of test.*", r"1 failed:\none: base: FileNotFoundError: "
+    with pytest.raises(GuardStop, match=rf"{worse}\n{failed}"):
+        run_flow(runs, fail=True, emit_event=False)
+    assert [row["model"] for row in rows_of(runs)] == ["8k step 10", "8k step 20", "8k"]
 
 
 @pytest.mark.slow
