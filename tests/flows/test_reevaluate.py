@@ -78,7 +78,7 @@ def no_delays() -> Iterator[None]:
     evaluate_model.retry_delay_seconds = before
 
 
-def run_flow(runs: Path, **alarm: object) -> Path:
+def run_flow(runs: Path | None, **alarm: object) -> Path:
     from flows.reevaluate import reevaluate
 
     return reevaluate(ReevaluationConfig.model_validate({"alarm": alarm}), runs)
@@ -119,6 +119,16 @@ def test_each_model_is_asked_once_and_a_new_checkpoint_alone_adds_a_row(runs: Pa
     assert [row["series"] for row in rows_of(runs)] == ["one"] * 4 + ["two"] * 2
     assert [row["judged_at"] for row in rows_of(runs)][:4] == judged_before
     assert [row["num_judged"] for row in rows_of(runs)] == [None, 3, 3, 3, None, 1]
+
+
+def test_a_pass_before_the_first_run_writes_an_empty_leaderboard(
+    tmp_path: Path, solve: Solve, calls: Calls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_flow(None) == tmp_path / "runs" / "leaderboard.html"
+    assert f"nothing to evaluate yet: {tmp_path / 'runs'} holds no run" in capsys.readouterr().out
+    assert calls() == ["leaderboard"]
+    assert "Nothing has been evaluated yet." in (tmp_path / "runs" / "leaderboard.html").read_text()
 
 
 def test_a_model_that_cannot_be_asked_does_not_keep_the_others_and_is_asked_the_next_time(
