@@ -45,10 +45,9 @@ def reevaluate(config: ReevaluationConfig, runs: Path | None = None) -> Path:
         alarms = write_leaderboard(files)
         untold = [alarm for alarm in alarms if not alarm.told]
         mark_told(files.alarms, emit_regressions(untold) if config.alarm.emit_event else untold)
-        standing = [alarm for alarm in alarms if alarm.newest or not alarm.told]
+        standing = [alarm for alarm in alarms if alarm.stands]
         if standing and config.alarm.fail:
-            raise GuardStop(
-                "\n".join([f"{len(standing)} became worse:", *[f"  {alarm.sentence}" for alarm in standing]])
-            )
+            told = [f"{len(standing)} became worse:", *[f"  {alarm.sentence}" for alarm in standing], failures.told]
+            raise GuardStop("\n".join(told).strip())
         failures.raise_any()
         return files.page

@@ -16,7 +16,7 @@ from flows.server import ensure_server, exit_on_sigterm, interface_address
 from flows.settings import apply_prefect_settings
 from rl_core.config import ReevaluationConfig, load_reevaluation
 from rl_core.leaderboard.asked import evaluated, lacking
-from rl_core.leaderboard.passes import all_series, open_pass
+from rl_core.leaderboard.passes import all_series, is_unnamed, open_pass
 
 MODULE = "flows.reevaluate"
 
@@ -32,27 +32,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _do(options: argparse.Namespace) -> None:
     asked = [*options.overrides, *(["alarm.fail=true"] if options.fail_on_regression else [])]
     config = load_reevaluation(options.config, asked)
-    runs = (options.runs or config.runs).resolve()
     if options.plan:
-        _print_plan(config, runs)
+        _print_plan(config, options.runs)
         return
-    with open_pass(config, runs) as files:  # what the flow would refuse is refused before a server is waited for
+    # What the flow would refuse is refused before a server is waited for.
+    with open_pass(config, options.runs) as files:
         server_log = files.logs / "prefect-server.log"
     apply_prefect_settings()
     api = ensure_server(server_log)
-    print(f"runs: {runs}\nPrefect: {interface_address(api)}", flush=True)
-    print(f"\nleaderboard: {_flow(config, runs)}")
+    print(f"runs: {files.runs}\nPrefect: {interface_address(api)}", flush=True)
+    print(f"\nleaderboard: {_flow(config, options.runs)}")
 
 
-def _flow(config: ReevaluationConfig, runs: Path) -> Path:
+def _flow(config: ReevaluationConfig, runs: Path | None) -> Path:
     from flows.reevaluate import reevaluate
 
     return reevaluate(config, runs)
 
 
-def _print_plan(config: ReevaluationConfig, runs: Path) -> None:
+def _print_plan(config: ReevaluationConfig, runs: Path | None) -> None:
     """Every model that is known, and whether it is to be asked; hubs are not looked at."""
-    series, left_out = all_series(runs, config)
+    folder = (runs or config.runs).resolve()
+    if is_unnamed(config, runs) and not folder.is_dir():
+        print(f"nothing to evaluate yet: {folder} is not there")
+        return
+    series, left_out = all_series(folder, config)
     table = Table("series", "model", "step", "status", title=config.title, title_justify="left")
     for each in series:
         to_ask, asked = lacking(each, config), evaluated(each, config)

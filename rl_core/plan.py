@@ -166,9 +166,17 @@ def evaluation_part(run: RunDir, index: StageIndex | None, benchmark: str | None
         return Part(name, run.root / "evaluations", key, TO_DO)
     path = run.evaluation(model.digest, benchmark)
     results = read_json(path)
-    if not isinstance(results, dict):
+    asked = _dataset_digest(run, benchmark)
+    if not isinstance(results, dict) or asked not in (None, results.get("dataset_digest")):
         return Part(name, path, key, TO_DO)
     return Part(name, path, key, DONE, digest_of(results))
+
+
+def _dataset_digest(run: RunDir, benchmark: str) -> str | None:
+    """Of the problems that a benchmark has in this run, as noted when they were taken; None: not noted."""
+    manifest = read_json(run.problems(benchmark).parent / MANIFEST) or {}
+    digest: str | None = manifest.get("dataset_digests", {}).get(benchmark_name(benchmark))
+    return digest
 
 
 def report_part(run: RunDir, before: list[Part]) -> Part:

@@ -33,7 +33,7 @@ from typing import Any
 
 from rl_core.config import SFT, RecipeConfig, StageIndex
 from rl_core.config.models import LoraConfig
-from rl_core.evaluation.benchmarks import benchmark_name
+from rl_core.evaluation.benchmarks import OF_THE_RUN, OWN_COPY, benchmark_name
 from rl_core.manifest import digest_of
 from rl_core.part_keys import PartKeys
 
@@ -120,7 +120,13 @@ class RunDir:
 
     def benchmark(self, benchmark: str) -> Path:
         """The problems of a benchmark that is not of the run's own data."""
-        return self.root / "benchmarks" / benchmark_name(benchmark)
+        return self.root / OWN_COPY[0] / benchmark_name(benchmark)
+
+    def problems(self, benchmark: str) -> Path:
+        """The parquet file of what is asked under a benchmark."""
+        if benchmark in OF_THE_RUN:
+            return self.data / f"{benchmark}.parquet"
+        return self.benchmark(benchmark) / OWN_COPY[1]
 
     @property
     def critic(self) -> Path:

@@ -41,22 +41,36 @@ class Failures:
     """What failed of many things that do not need each other: told at once, raised when the others are done."""
 
     def __init__(self) -> None:
-        self._found: list[Exception] = []
+        self._mistakes: list[str] = []
+        self._others: list[str] = []
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Keep a failure of the block for later; an interruption goes on."""
+        """Keep a failure of the block for later; an interruption goes on, and what may have been made of one."""
         try:
             yield
-        except (MistakeError, GuardStop, StageFailed) as error:
-            say(f"{name}: failed, and left for the next time: {error}")
-            self._found.append(error)
+        except MistakeError as mistake:
+            self._keep(self._mistakes, name, str(mistake))
+        except (GuardStop, StageFailed) as error:
+            self._keep(self._others, name, str(error))
+        except (LookupError, OSError) as error:  # a file or folder that went meanwhile
+            self._keep(self._others, name, f"{name}: {type(error).__name__}: {error}")
+
+    @property
+    def told(self) -> str:
+        """What failed; empty where nothing did."""
+        found = [*self._mistakes, *self._others]
+        return "\n".join([f"{len(found)} failed:", *dict.fromkeys(found)]) if found else ""
 
     def raise_any(self) -> None:
         """Raise what was kept: as a mistake where all of it is."""
-        if self._found:
-            kind = MistakeError if all(isinstance(error, MistakeError) for error in self._found) else StageFailed
-            raise kind("\n".join([f"{len(self._found)} failed:", *dict.fromkeys(map(str, self._found))]))
+        if self.told:
+            raise (StageFailed if self._others else MistakeError)(self.told)
+
+    @staticmethod
+    def _keep(kept: list[str], name: str, text: str) -> None:
+        say(f"{name}: failed, and left for the next time: {text}")
+        kept.append(text)
 
 
 def failure(name: str, exit_code: int, output: list[str], log: Path) -> BaseException:

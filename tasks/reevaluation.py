@@ -45,7 +45,10 @@ def evaluate_model(files: BoardFiles, series: Series, model: Model, config: Reev
     if model.kind == "checkpoint":
         folder = _convert(files, series, model)
     if folder is not None:
-        digest = str((read_manifest(folder) or {})["digest"])
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise FileNotFoundError(f"{folder} does not hold the model any more")
+        digest = str(manifest["digest"])
     _run(files, name, _evaluate(series, model, folder, config))
     result = next(model.output.glob(f"{digest}/{results_name(series, config)}"), None)
     if result is None:

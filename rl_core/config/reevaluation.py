@@ -68,6 +68,14 @@ class ReevaluationConfig(Section):
             check_benchmark(self.benchmark, "benchmark")
         return self
 
+    @model_validator(mode="after")
+    def _hub_models_are_named_once(self) -> Self:
+        names = [models.model_name for models in self.hub_models]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"hub_models: {names.count(name)} entries name {name}: give all its revisions to one")
+        return self
+
     @property
     def title(self) -> str:
         """What is asked, in a few words; names a flow run."""

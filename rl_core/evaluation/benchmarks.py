@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 OF_THE_RUN = ("test", "train", "probe")  # parquet files that `prepare` writes
 SUFFIXES = (".json", ".jsonl", ".parquet")
+OWN_COPY = ("benchmarks", "problems.parquet")  # a run's, of a benchmark that it was asked: benchmarks/<name>/...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,15 @@ def is_file(benchmark: str) -> bool:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """What results of a benchmark are filed under: its name, or of a file its own without suffix."""
+    """What results of a benchmark are filed under: its name, or of a file its own without suffix.
+
+    A run's own copy is still the benchmark that it was taken from.
+    """
     if not is_file(benchmark):
         return benchmark
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", PurePath(benchmark).stem)
+    path = PurePath(benchmark)
+    is_own_copy = (path.parent.parent.name, path.name) == OWN_COPY
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name if is_own_copy else path.stem)
 
 
 def check_benchmark(benchmark: str, field: str) -> None:

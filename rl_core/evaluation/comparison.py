@@ -72,9 +72,11 @@ class Comparison:
         if self.difference == 0 or self.problems_needed is None:
             seen = "" if self.detectable is None else f"; differences from {100 * self.detectable:.1f} points on would"
             return f"no difference was seen{seen}"
+        more = max(self.problems_needed, self.num_problems + 1)  # what is there was not enough, whatever the estimate
+        problems = f"{more:,} problems like these at n={self._samples} would be"
         if self.samples_needed is not None:
-            return f"n={self.samples_needed} would be"
-        problems = f"{self.problems_needed:,} problems like these at n={self._samples} would be"
+            helps = self.samples_needed > _samples_of_each(self.num_samples_a, self.num_samples_b)
+            return f"n={self.samples_needed} would be" if helps else problems
         if self.spread.within is None:
             return f"what a sample varies by is not known where a problem is sampled once; {problems}"
         return f"no n would be on {self.num_problems} problems, which differ too much from each other; {problems}"
@@ -114,7 +116,7 @@ def _compared(
     assert interval.high is not None, "an interval has two ends"
     here = _half_width_here(correct_a, scored_a, correct_b, scored_b)
     spread = spread_of(correct_a, scored_a, correct_b, scored_b)
-    samples = 2 / (1 / float(scored_a.mean()) + 1 / float(scored_b.mean()))
+    samples = _samples_of_each(float(scored_a.mean()), float(scored_b.mean()))
     p_worse, p_better = _exact_test(correct_a, scored_a, correct_b, scored_b)
     return Comparison(
         difference=interval.value,
@@ -133,6 +135,11 @@ def _compared(
         problems_needed=problems_needed(spread, interval.value, samples),
         detectable=detectable_difference(spread, count, samples),
     )
+
+
+def _samples_of_each(num_samples_a: float, num_samples_b: float) -> float:
+    """The number of both models that has as much noise as these two: their harmonic mean."""
+    return 2 / (1 / num_samples_a + 1 / num_samples_b)
 
 
 def _half_width_here(correct_a: Values, scored_a: Values, correct_b: Values, scored_b: Values) -> float:

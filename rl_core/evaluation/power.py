@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 from statistics import NormalDist
 
-from rl_core.evaluation.statistics import Values, student_t
+from rl_core.evaluation.statistics import Values, Z, student_t
 
 POWER = 0.8  # chance to see a difference that is there; Cohen 1988, "Statistical Power Analysis", section 2.4
 MAX_SAMPLES = 100_000  # of one problem, past which nobody samples
@@ -60,12 +60,16 @@ def samples_needed(spread: Spread, difference: float, num_problems: int) -> int 
 def problems_needed(spread: Spread, difference: float, num_samples: float) -> int | None:
     """Problems like these at which `difference` leaves zero out of its interval with `POWER`.
 
+    Where nothing varies, the interval is Wilson's (`statistics.interval`): it leaves zero out past z^2 / |difference|.
+
     Args:
         num_samples: of each problem and model. Where `within` is not known, the number that was sampled.
     """
     if difference == 0:
         return None
     variance = spread.between + (spread.within or 0.0) / num_samples
+    if variance == 0:
+        return int(Z**2 / abs(difference)) + 1
     problems = 2
     for _ in range(ROUNDS):
         problems = max(2, ceil(variance * (_quantiles(problems) / difference) ** 2))

@@ -18,12 +18,12 @@ from rl_core.data.raw import RawRow
 from rl_core.data.rows import count_reasons, count_repairs, usable_rows
 from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmark_files import local_file, read_benchmark
-from rl_core.evaluation.benchmarks import BENCHMARKS, OF_THE_RUN, Benchmark, benchmark_name, is_file
+from rl_core.evaluation.benchmarks import BENCHMARKS, OF_THE_RUN, OWN_COPY, Benchmark, benchmark_name, is_file
 from rl_core.manifest import file_digest, publishing
 from rl_core.part_keys import finished_part
 from rl_core.run_dir import RunDir
 
-PROBLEMS = "problems.parquet"
+PROBLEMS = OWN_COPY[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ def take_benchmark(
     if not rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in count_reasons(set_aside).items())
         raise MistakeError(f"{field} is {benchmark!r}: none of its {len(raw)} rows can be asked ({reasons})")
+    digests: dict[str, str] = {}
     facts: dict[str, Any] = {
         "benchmark": benchmark_name(benchmark),
         "source": source.origin,
@@ -88,12 +89,14 @@ def take_benchmark(
         "rows": len(rows),
         "set_aside": count_reasons(set_aside),
         "repaired": count_repairs(rows),
+        "dataset_digests": digests,
     }
     with publishing(into, key=key, **facts) as partial:
         file = partial / PROBLEMS
         write_problems(file, rows, split="benchmark", data_source=benchmark_name(benchmark), data=prompt)
+        digests[facts["benchmark"]] = dataset_digest(file)
     told = ", ".join(f"{count} {reason}" for reason, count in facts["set_aside"].items()) or "none"
-    print(f"{facts['benchmark']}: {len(rows)} problems, digest {dataset_digest(into / PROBLEMS)}; set aside: {told}")
+    print(f"{facts['benchmark']}: {len(rows)} problems, digest {digests[facts['benchmark']]}; set aside: {told}")
 
 
 def _asked(raw: list[RawRow], known: Benchmark | None) -> list[RawRow]:

@@ -28,7 +28,6 @@ from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.evaluation.figures import figures
 from rl_core.evaluation.launch import is_first_rank
-from rl_core.evaluation.problems import PROBLEMS
 from rl_core.evaluation.prompts import prompt_facts, prompt_warning
 from rl_core.evaluation.samples import SampleStore, StoredSample, samples_of_others
 from rl_core.evaluation.sampling import sample_missing
@@ -99,16 +98,14 @@ def evaluate_model(run: RunDir, index: StageIndex | None) -> None:
 
 
 def _work_of_run(run: RunDir, benchmark: str, model_digest: str) -> Work:
-    name = benchmark_name(benchmark)
+    name, problems = benchmark_name(benchmark), run.problems(benchmark)
     if benchmark in OF_THE_RUN:
-        problems = run.data / f"{benchmark}.parquet"
         source: dict[str, Any] = {"source": {"source": "run", "split": benchmark}}
     else:
         folder = run.benchmark(benchmark)
         manifest = finished_part(folder, run.keys.benchmark(benchmark))
         if manifest is None:
             raise MistakeError(f"{folder} does not hold {name} yet: run `python -m rl_core prepare` first")
-        problems = folder / PROBLEMS
         source = dataset_facts(manifest)
     source["also_trained_on"] = count_trained(run.data, problems)
     if source["also_trained_on"]:

@@ -22,7 +22,7 @@ LEVEL = 0.95
 NUM_RESAMPLES = 10_000
 MAX_DRAWS = 4_000_000  # problems drawn at a time, which bounds the memory of the bootstrap
 
-_Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def interval(values: Values, *, lowest: float, highest: float, seed: int) -> tup
     """
     count = values.size
     if np.ptp(values) == 0:
-        unseen = _Z**2 / (count + _Z**2)
+        unseen = Z**2 / (count + Z**2)
         value = float(values[0])
         return value + unseen * (lowest - value), value + unseen * (highest - value)
     means = _resampled_means(values, np.random.default_rng(seed))
@@ -197,7 +197,7 @@ def student_t(freedom: int) -> float:
         return 12.706
     if freedom == 2:
         return 4.303
-    z = _Z
+    z = Z
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384

@@ -31,10 +31,16 @@ class Alarm:
     newest: bool  # it is the last of its series, so that the series stands lower than it once did
     sentence: str
     told: bool = False
+    asked: bool = True  # of what the pass asks, on the problems of now
 
     @property
     def key(self) -> tuple[str, ...]:
         return self.series, self.model_digest, self.benchmark, self.dataset_digest, self.protocol_digest
+
+    @property
+    def stands(self) -> bool:
+        """Whether a pass that finds it ends as failed: not told before, or of the newest model of its series."""
+        return self.asked and (self.newest or not self.told)
 
 
 def read_alarms(file: Path) -> list[Alarm]:

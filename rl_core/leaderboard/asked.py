@@ -26,13 +26,17 @@ def asked_of(series: Series, config: ReevaluationConfig) -> Asked:
 
 
 def benchmark_of(series: Series, config: ReevaluationConfig) -> str:
-    """The benchmark as the command `evaluate` takes it: by name, or a file."""
+    """The benchmark as the command `evaluate` takes it: by name, or a file.
+
+    What a run's own recipe asks is read from the run's own copy: the file or the hub may have other problems by now,
+    and their results would take the place of the recipe's.
+    """
     evaluation, _ = _evaluation(series, config)
-    return (
-        str(series.root / "data" / f"{evaluation.benchmark}.parquet")
-        if evaluation.benchmark in OF_THE_RUN
-        else evaluation.benchmark
-    )
+    if series.run is None:
+        return evaluation.benchmark
+    own = series.run.problems(evaluation.benchmark)
+    is_own = evaluation.benchmark in OF_THE_RUN or (config.benchmark is None and own.is_file())
+    return str(own) if is_own else evaluation.benchmark
 
 
 def results_name(series: Series, config: ReevaluationConfig) -> str:
@@ -44,11 +48,14 @@ def results_name(series: Series, config: ReevaluationConfig) -> str:
 def evaluated(series: Series, config: ReevaluationConfig) -> list[Model]:
     """The models that were asked this already: the same problems as the model of the series that was asked last."""
     results = _results(series, results_name(series, config))
-    newest = max(results, key=lambda file: file.stat().st_mtime, default=None)
-    if newest is None:
-        return []
-    current = {file.parent for file, digest in results.items() if digest == results[newest]}
+    last = _last(results)
+    current = {file.parent for file, digest in results.items() if digest == last}
     return [model for model in series.models if not current.isdisjoint(model.results)]
+
+
+def dataset_asked(series: Series, config: ReevaluationConfig) -> str | None:
+    """The digest of the problems that models of the series were asked last; None: none was asked yet."""
+    return _last(_results(series, results_name(series, config)))
 
 
 def lacking(series: Series, config: ReevaluationConfig) -> list[Model]:
@@ -63,6 +70,11 @@ def _results(series: Series, name: str) -> dict[Path, str]:
     files = [folder / name for model in series.models for folder in model.results]
     found = {file: read_json(file) for file in files}
     return {file: str(results.get("dataset_digest", "")) for file, results in found.items() if results is not None}
+
+
+def _last(results: dict[Path, str]) -> str | None:
+    newest = max(results, key=lambda file: file.stat().st_mtime, default=None)
+    return None if newest is None else results[newest]
 
 
 def _evaluation(series: Series, config: ReevaluationConfig) -> tuple[EvaluationConfig, PromptConfig]:

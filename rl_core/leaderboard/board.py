@@ -20,7 +20,12 @@ class Verdict:
     false_alarm_rate: float
     p_value: float  # of the comparison, for the number of models that it was chosen from
     adjusted_p_value: float  # and for those that were judged in the same pass
-    worse_than: str | None  # the model that it fell behind; None: behind none, as far as can be told
+    worse_than: str | None  # the model that it fell behind, as it was called then; None: none, as far as can be told
+    # Of that model when this was said: a better one may have come before it since, or a stage have ended with it.
+    worse_than_digest: str | None = None
+    difference: float | None = None  # to it, with the ends of the 95 % interval
+    difference_low: float | None = None
+    difference_high: float | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -69,14 +74,15 @@ def judged(
     before it, a pass flags one with a chance of at most `rate`.
 
     Args:
-        ask: whether a row is of the benchmark and protocol that this pass is about.
+        ask: whether a row is to be judged: of the benchmark and protocol that this pass is about, its control there.
+            It may not depend on scores, or the rate would not hold.
     """
     kept = [replace(row, verdict=known.get(row.key)) for row in rows]
     new = [at for at, row in enumerate(kept) if row.verdict is None and row.num_candidates and ask(row)]
     p_values = [_p_value(kept[at]) for at in new]
     for at, p_value, in_pass in zip(new, p_values, adjusted(p_values), strict=True):
-        behind = _behind(kept[at]) if in_pass <= rate else None
-        kept[at] = replace(kept[at], verdict=Verdict(now, len(new), rate, p_value, in_pass, behind))
+        verdict = Verdict(now, len(new), rate, p_value, in_pass, None)
+        kept[at] = replace(kept[at], verdict=_behind(kept[at], verdict) if in_pass <= rate else verdict)
     return kept
 
 
@@ -95,15 +101,24 @@ def _row(measured: Measured, earlier: Sequence[Measured]) -> Row:
     )
 
 
-def _comparisons(row: Row) -> list[tuple[float, str]]:
-    """The chance of so low a score, and behind which model."""
+def _comparisons(row: Row) -> list[tuple[Comparison, Measured]]:
+    """With the best one before it, then with the base model, as far as there are such."""
     pairs = ((row.to_best_earlier, row.best_earlier), (row.to_control, row.control))
-    return [(to.p_worse, other.model.name) for to, other in pairs if to is not None and other is not None]
+    return [(to, other) for to, other in pairs if to is not None and other is not None]
 
 
 def _p_value(row: Row) -> float:
-    return best_of(min(_comparisons(row))[0], row.num_candidates)
+    return best_of(min(to.p_worse for to, _ in _comparisons(row)), row.num_candidates)
 
 
-def _behind(row: Row) -> str:
-    return min(_comparisons(row))[1]
+def _behind(row: Row, verdict: Verdict) -> Verdict:
+    """The verdict with the model that it fell behind, and by how much."""
+    to, other = min(_comparisons(row), key=lambda pair: pair[0].p_worse)
+    return replace(
+        verdict,
+        worse_than=other.model.name,
+        worse_than_digest=other.model_digest,
+        difference=to.difference,
+        difference_low=to.low,
+        difference_high=to.high,
+    )

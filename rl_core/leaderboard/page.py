@@ -95,10 +95,14 @@ def sentence(row: Row) -> str:
     """What is said of a regression."""
     verdict = row.verdict
     assert verdict is not None, "a regression was judged"
-    value, difference = row.measured.pass_at_1.value, behind(row)
+    difference, low, high = (
+        f"{100 * value:+.1f}"
+        for value in (verdict.difference, verdict.difference_low, verdict.difference_high)
+        if value is not None
+    )
     return (
-        f"solves {value:.3f} of {row.measured.benchmark}, {100 * difference.difference:+.1f} points against "
-        f"{verdict.worse_than} (95 % from {100 * difference.low:+.1f} to {100 * difference.high:+.1f}; "
+        f"solves {row.measured.pass_at_1.value:.3f} of {row.measured.benchmark}, {difference} points against "
+        f"{verdict.worse_than} (95 % from {low} to {high}; "
         f"p {_p_value(verdict.adjusted_p_value)} after correction, bound {verdict.false_alarm_rate:g})."
     )
 
@@ -106,16 +110,6 @@ def sentence(row: Row) -> str:
 def _p_value(value: float) -> str:
     """Two digits, down to where they mean nothing any more."""
     return f"{value:.2g}" if value >= LEAST_P_VALUE else f"below {LEAST_P_VALUE:g}"
-
-
-def behind(row: Row) -> Comparison:
-    """The comparison that a verdict speaks of."""
-    assert row.verdict is not None, "judged"
-    pairs = ((row.best_earlier, row.to_best_earlier), (row.control, row.to_control))
-    found = [to for other, to in pairs if other is not None and other.model.name == row.verdict.worse_than]
-    assert found, "a verdict names one of the two models that a row is compared with"
-    assert found[0] is not None, "what is compared has a comparison"
-    return found[0]
 
 
 def _group(rows: Sequence[Row], name: str, pictures: dict[str, tuple[bytes, bytes]]) -> list[Block]:
@@ -201,9 +195,10 @@ def _how_it_was_judged(rows: Sequence[Row], rate: float) -> list[Block]:
         return []
     text = (
         "Differences are paired by problem; in brackets are 95 % intervals over problems and samples. A model is "
-        "judged once, in the first pass that finds its evaluation: against the best model before it in its series and "
-        "against the base model, by an exact one-sided test of the right answers to each problem. Its p-value counts "
-        "for all the models that the best one was chosen from, and for all that are judged in the same pass (Holm). "
+        "judged once, in the first pass that finds its evaluation and the base model's: against the best model before "
+        "it in its series and against the base model, by an exact one-sided test of the right answers to each problem. "
+        "Its p-value counts for all the models that the best one was chosen from, and for all that are judged in the "
+        "same pass (Holm). "
         f"So a pass in which no new model is worse flags one with a chance of at most {rate:g}."
     )
     return [Heading(2, "How it was judged"), Paragraph([text])]

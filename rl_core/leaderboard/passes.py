@@ -20,7 +20,8 @@ from rl_core.manifest import locked, write_text
 def open_pass(config: ReevaluationConfig, runs: Path | None = None) -> Iterator[BoardFiles]:
     """The files of the leaderboard of a folder of runs (default: the configuration's), for this process alone.
 
-    Writes the settings where the processes that it starts find them.
+    Writes the settings where the processes that it starts find them. The folder that nobody named is made where it is
+    not there yet: a pass on a schedule may come before the first run.
 
     Raises:
         MistakeError: there is no such folder, or another process works on it; or the benchmark is not to be had.
@@ -28,6 +29,8 @@ def open_pass(config: ReevaluationConfig, runs: Path | None = None) -> Iterator[
     if config.benchmark is not None and config.benchmark not in OF_THE_RUN:
         check_local(config.benchmark, config.benchmark_folder, "benchmark")
     files = BoardFiles((runs or config.runs).resolve())
+    if is_unnamed(config, runs):
+        files.runs.mkdir(exist_ok=True)
     if not files.runs.is_dir():
         raise MistakeError(f"--runs {files.runs}: no such folder: give the one that holds the runs, or one run's")
     files.logs.mkdir(parents=True, exist_ok=True)
@@ -39,6 +42,11 @@ def open_pass(config: ReevaluationConfig, runs: Path | None = None) -> Iterator[
         raise MistakeError(
             f"--runs {files.runs}: another process re-evaluates it now: wait for it, or stop it"
         ) from None
+
+
+def is_unnamed(config: ReevaluationConfig, runs: Path | None) -> bool:
+    """Whether nobody said which folder of runs it is."""
+    return runs is None and config.runs == ReevaluationConfig.model_fields["runs"].default
 
 
 def all_series(runs: Path, config: ReevaluationConfig) -> tuple[list[Series], list[str]]:
@@ -56,6 +64,8 @@ def left_to_do(files: BoardFiles, config: ReevaluationConfig) -> Iterator[tuple[
     series, left_out = all_series(files.runs, config)
     for sentence in left_out:
         print(f"left out: {sentence}", flush=True)
+    if not series:
+        print(f"nothing to evaluate yet: {files.runs} holds no run", flush=True)
     for name in [each.name for each in series]:
         asked: set[str] = set()
         while (found := _next(files.runs, config, name, asked)) is not None:

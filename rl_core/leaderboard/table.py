@@ -55,7 +55,11 @@ SCHEMA = pa.schema(
         ("p_value", pa.float64()),
         ("adjusted_p_value", pa.float64()),
         ("regression", pa.bool_()),
-        ("worse_than", pa.string()),
+        ("worse_than", pa.string()),  # as it was called then
+        ("worse_than_digest", pa.string()),
+        ("difference", pa.float64()),  # to that model, when the verdict was said
+        ("difference_low", pa.float64()),
+        ("difference_high", pa.float64()),
     ]
 )
 KEY = ("series", "model_digest", "benchmark", "dataset_digest", "protocol_digest")

@@ -14,8 +14,11 @@ def change(before: Evaluation, after: Evaluation) -> Interval | None:
     """Mean over problems of the change in the fraction solved, with its 95 % interval, pairing problem by problem.
 
     Pairing takes out how hard each problem is, so that the interval is narrower than those of the two models suggest.
-    None where no problem was scored under both models.
+    None where no problem was scored under both models, or they were asked different data sets, whose problems have
+    nothing to do with each other.
     """
+    if before.dataset_digest != after.dataset_digest:
+        return None
     fractions = {row.index: row.num_correct / row.num_scored for row in before.problems if row.num_scored}
     shared = [row for row in after.problems if row.num_scored and row.index in fractions]
     estimate = paired_difference(

@@ -33,10 +33,18 @@ def test_the_plan_says_what_is_to_be_done_and_does_nothing(environment: dict[str
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_before_the_first_run_there_is_nothing_to_evaluate(environment: dict[str, str], tmp_path: Path) -> None:
+    done = command("--plan", environment=environment, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"nothing to evaluate yet: {tmp_path / 'runs'} is not there\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--runs", "absent"], "no such folder: give the one that holds the runs"),
+        (["runs=absent"], "no such folder: give the one that holds the runs"),
+        (["--plan", "--runs", "absent"], "no such folder: give the one that holds the runs"),
         (["--config", "absent.yaml"], "--config absent.yaml: no such file"),
         (["--runs", ".", "alarm.rate=0.1"], "alarm.rate: unknown key"),
         (["--runs", ".", "benchmark=absent.json"], "benchmark is 'absent.json': no such file"),

@@ -83,6 +83,23 @@ def test_an_evaluation_belongs_to_the_content_of_its_model(run: RunDir) -> None:
     assert evaluation_part(run, None).state == TO_DO
 
 
+@pytest.mark.parametrize(("benchmark", "name"), [("test", "test"), ("aime24", "aime24"), ("~/own.json", "own")])
+def test_results_of_other_problems_than_the_runs_are_not_its_evaluation(
+    benchmark: str, name: str, tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "run", load_config(None, [f"evaluation.benchmark={benchmark}"]))
+    make(run.base, run.keys.base())
+    path = evaluation_part(run, None).path
+    path.parent.mkdir(parents=True)
+    write_json(path, {"dataset_digest": "another"})
+    assert evaluation_part(run, None).state == DONE  # the digest of the run's problems was not noted
+    with publishing(run.problems(benchmark).parent, key="k", dataset_digests={name: "its own"}):
+        pass
+    assert evaluation_part(run, None).state == TO_DO
+    write_json(path, {"dataset_digest": "its own"})
+    assert evaluation_part(run, None).state == DONE
+
+
 def with_benchmarks(run: RunDir, *benchmarks: str) -> RunDir:
     return RunDir(run.root, load_config(overrides=[f"evaluation.further_benchmarks=[{', '.join(benchmarks)}]"]))
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rl_core.errors import GuardStop, Interrupted, MistakeError
-from tasks.failures import StageFailed, StageOutOfMemory, failure
+from tasks.failures import Failures, StageFailed, StageOutOfMemory, failure
 
 LOG = Path("run/logs/train-8k.log")
 
@@ -48,3 +48,31 @@ def test_out_of_memory_is_told_apart_since_less_at_a_time_may_fit() -> None:
     error = failure("train 8k", 4, ["out of memory: CUDA out of memory"], LOG)
     assert isinstance(error, StageOutOfMemory)
     assert str(error).startswith("train 8k ended with code 4 (out of memory); its last lines")
+
+
+def test_what_fails_does_not_keep_the_rest_and_is_raised_in_the_end() -> None:
+    failures = Failures()
+    failures.raise_any()
+    assert failures.told == ""
+    with failures.of("one: base"):
+        raise MistakeError("no such model")
+    with pytest.raises(MistakeError, match=r"1 failed:\nno such model"):
+        failures.raise_any()
+    with failures.of("one: 8k"):
+        raise FileNotFoundError("hf does not hold the model any more")
+    with failures.of("one: 16k"):
+        raise KeyError("digest")
+    with pytest.raises(StageFailed) as raised:
+        failures.raise_any()
+    assert str(raised.value).splitlines() == [
+        "3 failed:",
+        "no such model",
+        "one: 8k: FileNotFoundError: hf does not hold the model any more",
+        "one: 16k: KeyError: 'digest'",
+    ]
+
+
+@pytest.mark.parametrize("error", [Interrupted(130), KeyboardInterrupt(), ValueError("made of an interruption")])
+def test_an_interruption_and_what_may_have_been_one_go_on(error: BaseException) -> None:
+    with pytest.raises(type(error)), Failures().of("one: base"):
+        raise error

@@ -116,7 +116,22 @@ def test_a_data_set_has_one_digest_whatever_its_file_and_its_prompt(tmp_path: Pa
         folder = tmp_path / benchmark_name(file)
         take_benchmark(str(tmp_path / file), None, prompt, folder, key="k", field=FIELD)
         digests.add(dataset_digest(folder / PROBLEMS))
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        assert manifest["dataset_digests"] == {benchmark_name(file): dataset_digest(folder / PROBLEMS)}
     assert len(digests) == 1
+
+
+def test_a_runs_own_copy_has_the_name_and_the_problems_of_what_it_was_taken_from(tmp_path: Path) -> None:
+    prompted = PROMPT.prompt_template.replace("{problem}", " 1+1 ")
+    rows = [{"problem": prompted, "answer": "$2$"}, *[{"problem": "2+2", "answer": "4"}] * 2]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    own = tmp_path / "run" / "benchmarks" / "a"
+    take_benchmark(str(tmp_path / "a.json"), None, PROMPT, own, key="k", field=FIELD)
+    assert benchmark_name(str(own / PROBLEMS)) == "a"
+    assert benchmark_name(str(tmp_path / PROBLEMS)) == "problems"
+    take_benchmark(str(own / PROBLEMS), None, PROMPT, tmp_path / "again", key="k", field=FIELD)
+    assert dataset_digest(tmp_path / "again" / PROBLEMS) == dataset_digest(own / PROBLEMS)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,19 @@ def test_the_sentence_says_where_no_number_of_samples_would_do() -> None:
     assert "beyond the chance of sampling" in comparison.sentence_here
 
 
+@pytest.mark.parametrize(("right", "enough"), [(16, 4), (8, 8), (-16, 4)])
+def test_where_more_samples_would_not_help_the_sentence_names_problems(right: int, enough: int) -> None:
+    """Every problem has the same difference d: the interval leaves zero out past z^2 / |d| = 3.84 / |d| problems."""
+
+    def compared(problems: int) -> Comparison:
+        some, none = rows([abs(right)] * problems, 16), rows([0] * problems, 16)
+        return compare(none, some) if right > 0 else compare(some, none)
+
+    few = compared(3) if enough == 4 else compared(7)
+    assert few.sentence.endswith(f"not distinguishable with n=16; {enough} problems like these at n=16 would be")
+    assert compared(enough).distinguishable
+
+
 def test_one_sample_a_problem_says_nothing_of_its_variance() -> None:
     comparison = compare(rows([0, 1, 0, 1, 0], 1), rows([1, 1, 0, 0, 1], 1))
     assert comparison.spread.within is None

@@ -7,6 +7,7 @@ import pytest
 from rl_core.config import load_reevaluation
 from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.errors import MistakeError
+from rl_core.evaluation.benchmarks import benchmark_name
 from rl_core.leaderboard.asked import asked_of, benchmark_of, lacking
 from rl_core.leaderboard.hub import hub_series
 from rl_core.leaderboard.models import series_of, write_note
@@ -49,6 +50,18 @@ def test_data_of_the_run_is_named_by_its_file_and_a_benchmark_by_its_name(tmp_pa
     assert benchmark_of(series, DEFAULT) == str(tmp_path / "one" / "data" / "test.parquet")
     assert benchmark_of(series, PAPER) == "aime24"
     assert asked_of(series, DEFAULT)[0] == "test"
+
+
+def test_what_the_recipe_asks_is_read_from_the_runs_own_copy_and_filed_under_the_same_name(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "one", "evaluation.benchmark=aime24")
+    series = series_of(run)
+    assert benchmark_of(series, DEFAULT) == "aime24"
+    own = run.problems("aime24")
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert benchmark_of(series, DEFAULT) == str(tmp_path / "one" / "benchmarks" / "aime24" / "problems.parquet")
+    assert benchmark_name(benchmark_of(series, DEFAULT)) == "aime24"
+    assert benchmark_of(series, PAPER) == "aime24"  # as it is said for all runs
 
 
 def test_a_checkpoint_that_a_training_removed_before_its_turn_is_passed_over(tmp_path: Path) -> None:
@@ -140,6 +153,10 @@ def asked_name(series: object) -> str:
     ("override", "message"),
     [
         ("hub_models=[{model_name: a/b}]", "hub_models have no recipe of their own: say `benchmark` and `protocol`"),
+        (
+            "hub_models=[{model_name: a/b, revisions: [v1]}, {model_name: a/b, revisions: [v2]}]",
+            "hub_models: 2 entries name a/b: give all its revisions to one",
+        ),
         ("hub_models=[{model_name: ab}]", "hub_models.0.model_name: String should match pattern"),
         ("alarm.max_false_alarm_rate=0", "alarm.max_false_alarm_rate: Input should be greater than 0"),
         ("benchmark=aime1924", "'aime1924' is not known"),

@@ -1,12 +1,13 @@
 """The pure parts of the report: comparisons, wording, setting."""
 
 import math
+from pathlib import Path
 
 import pytest
 
-from rl_core.report.compare import SolvedBeyond, moving_average, solved_beyond
+from rl_core.report.compare import SolvedBeyond, change, moving_average, solved_beyond
 from rl_core.report.document import Code, Paragraph, Preformatted, Table
-from rl_core.report.facts import Interval, Sample, StageFacts
+from rl_core.report.facts import Evaluation, Interval, ProblemRow, Sample, StageFacts
 from rl_core.report.html import to_html
 from rl_core.report.markdown import to_markdown
 from rl_core.report.plots import smoothing_window
@@ -90,3 +91,19 @@ def test_html_escapes_text_in_every_place() -> None:
     )
     assert page.count("&lt;b&gt;&amp;&quot;&#x27;") == 6
     assert "<b>" not in page
+
+
+def test_models_that_were_asked_different_problems_are_not_paired() -> None:
+    before, after = evaluation("d1", num_correct=1), evaluation("d1", num_correct=3)
+    found = change(before, after)
+    assert found is not None
+    assert found.value == 0.5
+    assert change(before, evaluation("d2", num_correct=3)) is None
+
+
+def evaluation(dataset_digest: str, *, num_correct: int) -> Evaluation:
+    value = Interval(num_correct / 4)
+    problems = tuple(ProblemRow(index, "1 + 1", "2", num_correct, 4) for index in range(2))
+    return Evaluation(
+        Path("e.json"), "m", "own", dataset_digest, {}, 2, value, {}, {}, {}, 1.0, 0.0, 0.0, 0, problems, None
+    )
