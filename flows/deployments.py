@@ -1,6 +1,7 @@
 """Everything that the project's deployments need on a Prefect server, and the deployments themselves.
 
-    python -m flows.deployments [--pool KIND] [--machines N] [--store-credentials] [--overwrite-pool]
+    python -m flows.deployments [--pool KIND] [--image IMAGE] [--namespace NAME] [--machines N]
+                                 [--store-credentials] [--overwrite-pool]
 
 What is there already is kept, so that it can be run after every change. The deployments are those of prefect.yaml, as
 `prefect deploy --all` makes them. Prefect is imported only when there is something to do.
@@ -19,7 +20,7 @@ import yaml
 from flows.ending import EXIT_FAILED
 from flows.server import API_VARIABLE, check_answers, interface_address
 from flows.settings import PROJECT, apply_prefect_settings
-from flows.work_pools import CREDENTIALS, KINDS, PoolKind
+from flows.work_pools import CREDENTIALS, IMAGE, KINDS, NAMESPACE, PoolKind
 from rl_core.config import load_config, load_reevaluation
 from rl_core.config.form import form_values
 from rl_core.errors import EXIT_MISTAKE, MistakeError
@@ -70,9 +71,10 @@ def _provision(options: argparse.Namespace) -> list[str]:
 
     if options.store_credentials and not any(map(os.environ.get, CREDENTIALS)):
         raise MistakeError(f"--store-credentials: none of {', '.join(CREDENTIALS)} is set in this environment")
+    defaults = {name: value for name in ("image", "namespace") if (value := getattr(options, name)) is not None}
     with get_client(sync_client=True) as client:
         stored = store_credentials() if options.store_credentials else ()
-        pool = make_pool(client, KINDS[options.pool], overwrite=options.overwrite_pool)
+        pool = make_pool(client, KINDS[options.pool], overwrite=options.overwrite_pool, defaults=defaults)
         return [*stored, *pool, *make_limit(client, options.machines)]
 
 
@@ -106,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pool", choices=KINDS, default="process", help="where runs are: on the worker's machine, in Docker, a cluster"
     )
+    parser.add_argument("--image", help=f"of runs in Docker and a cluster, with its registry (default: {IMAGE})")
+    parser.add_argument("--namespace", help=f"of a cluster, where runs are jobs (default: {NAMESPACE})")
     parser.add_argument(
         "--machines", type=int, metavar="N", help="how many machines compute at a time (default: 1, or what is set)"
     )

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from rl_core import __version__
+from rl_core.errors import MistakeError
 from tasks.slots import LIMIT_VARIABLE
 
 Template = dict[str, Any]
@@ -19,6 +20,7 @@ COLLECTION = "server/api/collections_data/views/aggregate-worker-metadata.json" 
 DEVICES_LIMIT = "deepscaler-devices"  # the global concurrency limit of what computes on a machine's devices
 QUEUES = {"recipes": 1, "evaluations": 2}  # name and priority; 1 goes first
 IMAGE = f"deepscaler-recipe-trainer:{__version__}"
+NAMESPACE = "deepscaler"  # of a cluster: where docs/deploy.md has the server, the worker and its rights
 STATE = "/var/lib/deepscaler"  # in that image: runs, results that Prefect keeps, caches; a volume goes there
 USER = 1000  # of the images: what a new volume is given to
 SHARED_MEMORY = "16Gi"  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
@@ -54,6 +56,18 @@ def add_environment(template: Template, environment: Mapping[str, str]) -> None:
     variable["default"] = {**variable.get("default", {}), **environment}
 
 
+def set_default(template: Template, variable: str, value: Any) -> None:
+    """Set what a variable of a pool is where a deployment does not say, in place.
+
+    Raises:
+        MistakeError: a pool of this kind has no such variable.
+    """
+    known = template["variables"]["properties"]
+    if variable not in known:
+        raise MistakeError(f"--{variable}: the runs of this pool have none: leave it out, or give another --pool")
+    known[variable]["default"] = value
+
+
 def block_name(variable: str) -> str:
     """Of the secret block that holds a credential: HF_TOKEN is in `hf-token`."""
     return variable.lower().replace("_", "-")
@@ -64,15 +78,16 @@ def _process(template: Template) -> None:
 
 
 def _docker(template: Template) -> None:
-    _set_default(template, "image", IMAGE)
+    set_default(template, "image", IMAGE)
     add_environment(template, {"NVIDIA_VISIBLE_DEVICES": "all"})  # where NVIDIA's runtime is Docker's default
-    _set_default(template, "volumes", [f"deepscaler-state:{STATE}"])
-    _set_default(template, "image_pull_policy", "IfNotPresent")
-    _set_default(template, "auto_remove", True)
+    set_default(template, "volumes", [f"deepscaler-state:{STATE}"])
+    set_default(template, "image_pull_policy", "IfNotPresent")
+    set_default(template, "auto_remove", True)
 
 
 def _kubernetes(template: Template) -> None:
-    _set_default(template, "image", IMAGE)
+    set_default(template, "image", IMAGE)
+    set_default(template, "namespace", NAMESPACE)
     _add_variable(template, "gpus", "integer", 8, "GPUs of the pod; a recipe takes all that it sees.")
     _add_variable(template, "state_claim", "string", "deepscaler-state", f"PersistentVolumeClaim, mounted at {STATE}.")
     _add_variable(
@@ -106,10 +121,6 @@ def _prefect_template(package: str, kind: str) -> Template:
     collection = json.loads(resources.files("prefect").joinpath(COLLECTION).read_text(encoding="utf-8"))
     template: Template = collection[package][kind]["default_base_job_configuration"]
     return template
-
-
-def _set_default(template: Template, variable: str, value: Any) -> None:
-    template["variables"]["properties"][variable]["default"] = value
 
 
 def _add_variable(template: Template, name: str, kind: str, default: Any, description: str) -> None:

@@ -13,6 +13,7 @@ from flows.provision import make_limit, make_pool
 from flows.work_pools import DEVICES_LIMIT, KINDS
 from rl_core.config import check_config, load_config, load_reevaluation
 from rl_core.config.form import form_values
+from rl_core.errors import MistakeError
 from tests.flows.team_server import REPOSITORY, TeamServer, wait_until
 
 PRESETS = {file.stem: load_config(file) for file in sorted((REPOSITORY / "configs").glob("*.yaml"))}
@@ -107,6 +108,27 @@ def test_what_a_team_has_set_in_pool_and_limit_is_kept_unless_asked(
     assert list(make_limit(client, 1)) == [f"limit {DEVICES_LIMIT}: 3 -> 1"]
     environment = deployed.get(f"/work_pools/{POOL}")["base_job_template"]["variables"]["properties"]["env"]["default"]
     assert environment == {"DEEPSCALER_DEVICES_LIMIT": DEVICES_LIMIT}
+
+
+def test_image_and_namespace_of_a_pool_are_set_when_asked_for_and_then_kept(
+    deployed: TeamServer, client: SyncPrefectClient
+) -> None:
+    kind = KINDS["kubernetes"]
+    asked = {"image": "registry.example/trainer:1", "namespace": "ours"}
+
+    def present() -> list[str]:
+        variables = deployed.get(f"/work_pools/{kind.name}")["base_job_template"]["variables"]["properties"]
+        return [variables[name]["default"] for name in asked]
+
+    said = [f"work pool {kind.name}: {name} {value}" for name, value in asked.items()]
+    assert list(make_pool(client, kind, overwrite=False, defaults=asked))[:3] == [f"work pool {kind.name}: made", *said]
+    assert present() == [*asked.values()]
+    list(make_pool(client, kind, overwrite=False))
+    assert present() == [*asked.values()]
+    list(make_pool(client, kind, overwrite=False, defaults={"namespace": "theirs"}))
+    assert present() == [asked["image"], "theirs"]
+    with pytest.raises(MistakeError, match="--namespace: the runs of this pool have none"):
+        list(make_pool(client, KINDS["process"], overwrite=False, defaults={"namespace": "ours"}))
 
 
 def test_prefect_s_own_command_deploys_again_from_the_repository_s_root(deployed: TeamServer) -> None:
