@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from rl_core import __version__
+from rl_core.devices import LOCKS_VARIABLE
 from rl_core.errors import MistakeError
 from tasks.slots import LIMIT_VARIABLE
 
@@ -23,7 +24,8 @@ IMAGE = f"deepscaler-recipe-trainer:{__version__}"
 NAMESPACE = "deepscaler"  # of a cluster: where docs/deploy.md has the server, the worker and its rights
 STATE = "/var/lib/deepscaler"  # in that image: runs, results that Prefect keeps, caches; a volume goes there
 USER = 1000  # of the images: what a new volume is given to
-SHARED_MEMORY = "16Gi"  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
+SHARED_MEMORY_GIB = 16  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
+DEVICE_LOCKS = f"{STATE}/device-locks"  # on the volume that all containers of a machine have
 CREDENTIALS = ("HF_TOKEN", "WANDB_API_KEY", "MODELSCOPE_API_TOKEN")  # that stages read in their environment
 STOP_SECONDS = 60  # for a pod to end by itself: a stage takes up to 25, and then the last states are written
 
@@ -80,9 +82,15 @@ def _process(template: Template) -> None:
 def _docker(template: Template) -> None:
     set_default(template, "image", IMAGE)
     add_environment(template, {"NVIDIA_VISIBLE_DEVICES": "all"})  # where NVIDIA's runtime is Docker's default
+    add_environment(template, {LOCKS_VARIABLE: DEVICE_LOCKS})
     set_default(template, "volumes", [f"deepscaler-state:{STATE}"])
     set_default(template, "image_pull_policy", "IfNotPresent")
     set_default(template, "auto_remove", True)
+    _add_variable(
+        template, "container_create_kwargs", "object", {"shm_size": f"{SHARED_MEMORY_GIB}g"},
+        "Further arguments of docker-py's containers.create; shm_size is the size of /dev/shm.",
+    )  # fmt: skip
+    template["job_configuration"]["container_create_kwargs"] = "{{ container_create_kwargs }}"
 
 
 def _kubernetes(template: Template) -> None:
@@ -101,7 +109,7 @@ def _kubernetes(template: Template) -> None:
     container["volumeMounts"] = [{"name": "state", "mountPath": STATE}, {"name": "shm", "mountPath": "/dev/shm"}]
     pod["volumes"] = [
         {"name": "state", "persistentVolumeClaim": {"claimName": "{{ state_claim }}"}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{SHARED_MEMORY_GIB}Gi"}},
     ]
     pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     pod["terminationGracePeriodSeconds"] = STOP_SECONDS
