@@ -11,7 +11,7 @@ from rl_core.config.standalone import StandaloneConfig, standalone_config
 from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmark_files import check_local
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name, check_benchmark
-from rl_core.evaluation.command_line import DATA, MODEL, OF_THE_PROTOCOL
+from rl_core.evaluation.command_line import DATA, DEFAULT_OUTPUT, MODEL, OF_THE_PROTOCOL
 from rl_core.evaluation.launch import is_first_rank, one_voice
 from rl_core.evaluation.problems import PROBLEMS, take_benchmark
 from rl_core.evaluation.prompts import trained_prompt
@@ -42,7 +42,7 @@ def evaluate_folder(options: argparse.Namespace) -> Path:
     prompt = trained or PromptConfig()
     manifest = read_manifest(folder)
     digest = sampled_digest(folder) if manifest is None else str(manifest["digest"])
-    result = Path(options.output) / digest / evaluation_name(name, evaluation.protocol.identity(prompt))
+    result = (options.output or DEFAULT_OUTPUT) / digest / evaluation_name(name, evaluation.protocol.identity(prompt))
     processes = num_processes(config)
     if not is_worker(processes):
         start_processes(options.arguments, f"evaluate-{name}", processes)
