@@ -26,6 +26,7 @@ from rl_core.config.form import form_values
 from rl_core.errors import EXIT_MISTAKE, MistakeError
 
 MODULE = "flows.deployments"
+AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
 PREFECT_FILE = PROJECT / "prefect.yaml"
 
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apply_prefect_settings()
     try:
         address = _server()
-        for line in _provision(options):
+        for line in _provided(options, address):
             print(line, flush=True)
         return _deploy(KINDS[options.pool], address)
     except MistakeError as mistake:
@@ -62,6 +63,21 @@ def _server() -> str:
         )
     check_answers(address)
     return address
+
+
+def _provided(options: argparse.Namespace, address: str) -> list[str]:
+    """What `_provision` says; a server that refuses it, in one message."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        return _provision(options)
+    except PrefectHTTPStatusError as refusal:
+        answer = refusal.response
+        hint = f": set {AUTH_VARIABLE}, as the server asks for it" if answer.status_code in (401, 403) else ""
+        raise MistakeError(
+            f"{API_VARIABLE}={address}: the server refused {answer.request.method} {answer.request.url.path} with "
+            f"HTTP {answer.status_code}{hint}"
+        ) from None
 
 
 def _provision(options: argparse.Namespace) -> list[str]:
@@ -99,6 +115,13 @@ def _deploy(kind: PoolKind, address: str) -> int:
     return 0
 
 
+def _at_least_one(text: str) -> int:
+    """A number of machines as argparse takes it: with 0, nothing would ever compute."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {MODULE}",
@@ -111,7 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", help=f"of runs in Docker and a cluster, with its registry (default: {IMAGE})")
     parser.add_argument("--namespace", help=f"of a cluster, where runs are jobs (default: {NAMESPACE})")
     parser.add_argument(
-        "--machines", type=int, metavar="N", help="how many machines compute at a time (default: 1, or what is set)"
+        "--machines",
+        type=_at_least_one,
+        metavar="N",
+        help="how many machines compute at a time (default: 1, or what is set)",
     )
     parser.add_argument(
         "--store-credentials",
