@@ -243,7 +243,7 @@ class _Attempt:
             "dataset_digest": digest,
             "dataset": work.source,
             "protocol": protocol.identity(self.settings.prompt),
-            "protocol_name": protocol.base,
+            "protocol_name": protocol.label,
             "prompt": prompt_facts(self.asked, self.model.trained),
         }
         engine = {"name": self.choice.engine, "version": self.choice.version}
