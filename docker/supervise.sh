@@ -12,8 +12,15 @@ runs() { cat /proc/"$worker"/task/*/children 2>/dev/null || true; }
 
 stop() {
     trap '' TERM INT
-    for run in $(runs); do kill -TERM "$run" 2>/dev/null || true; done
-    while [ -n "$(runs)" ]; do sleep 0.2; done
+    told=" "
+    while left=$(runs) && [ -n "$left" ]; do
+        for run in $left; do # the worker may take one more meanwhile; each is told once, since twice would kill it
+            case "$told" in *" $run "*) continue ;; esac
+            told="$told$run "
+            kill -TERM "$run" 2>/dev/null || true
+        done
+        sleep 0.2
+    done
     kill -TERM "$worker" 2>/dev/null || true
 }
 trap stop TERM INT

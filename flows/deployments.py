@@ -1,6 +1,7 @@
 """Everything that the project's deployments need on a Prefect server, and the deployments themselves.
 
-    python -m flows.deployments [--pool KIND] [--machines N] [--store-credentials] [--overwrite-pool]
+    python -m flows.deployments [--pool KIND] [--image IMAGE] [--namespace NAME] [--machines N]
+                                 [--store-credentials] [--overwrite-pool]
 
 What is there already is kept, so that it can be run after every change. The deployments are those of prefect.yaml, as
 `prefect deploy --all` makes them. Prefect is imported only when there is something to do.
@@ -19,12 +20,13 @@ import yaml
 from flows.ending import EXIT_FAILED
 from flows.server import API_VARIABLE, check_answers, interface_address
 from flows.settings import PROJECT, apply_prefect_settings
-from flows.work_pools import CREDENTIALS, KINDS, PoolKind
+from flows.work_pools import CREDENTIALS, IMAGE, KINDS, NAMESPACE, PoolKind
 from rl_core.config import load_config, load_reevaluation
 from rl_core.config.form import form_values
 from rl_core.errors import EXIT_MISTAKE, MistakeError
 
 MODULE = "flows.deployments"
+AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
 PREFECT_FILE = PROJECT / "prefect.yaml"
 
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     apply_prefect_settings()
     try:
         address = _server()
-        for line in _provision(options):
+        for line in _provided(options, address):
             print(line, flush=True)
         return _deploy(KINDS[options.pool], address)
     except MistakeError as mistake:
@@ -63,6 +65,21 @@ def _server() -> str:
     return address
 
 
+def _provided(options: argparse.Namespace, address: str) -> list[str]:
+    """What `_provision` says; a server that refuses it, in one message."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        return _provision(options)
+    except PrefectHTTPStatusError as refusal:
+        answer = refusal.response
+        hint = f": set {AUTH_VARIABLE}, as the server asks for it" if answer.status_code in (401, 403) else ""
+        raise MistakeError(
+            f"{API_VARIABLE}={address}: the server refused {answer.request.method} {answer.request.url.path} with "
+            f"HTTP {answer.status_code}{hint}"
+        ) from None
+
+
 def _provision(options: argparse.Namespace) -> list[str]:
     from prefect.client.orchestration import get_client
 
@@ -70,9 +87,10 @@ def _provision(options: argparse.Namespace) -> list[str]:
 
     if options.store_credentials and not any(map(os.environ.get, CREDENTIALS)):
         raise MistakeError(f"--store-credentials: none of {', '.join(CREDENTIALS)} is set in this environment")
+    defaults = {name: value for name in ("image", "namespace") if (value := getattr(options, name)) is not None}
     with get_client(sync_client=True) as client:
         stored = store_credentials() if options.store_credentials else ()
-        pool = make_pool(client, KINDS[options.pool], overwrite=options.overwrite_pool)
+        pool = make_pool(client, KINDS[options.pool], overwrite=options.overwrite_pool, defaults=defaults)
         return [*stored, *pool, *make_limit(client, options.machines)]
 
 
@@ -97,6 +115,13 @@ def _deploy(kind: PoolKind, address: str) -> int:
     return 0
 
 
+def _at_least_one(text: str) -> int:
+    """A number of machines as argparse takes it: with 0, nothing would ever compute."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {MODULE}",
@@ -106,8 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pool", choices=KINDS, default="process", help="where runs are: on the worker's machine, in Docker, a cluster"
     )
+    parser.add_argument("--image", help=f"of runs in Docker and a cluster, with its registry (default: {IMAGE})")
+    parser.add_argument("--namespace", help=f"of a cluster, where runs are jobs (default: {NAMESPACE})")
     parser.add_argument(
-        "--machines", type=int, metavar="N", help="how many machines compute at a time (default: 1, or what is set)"
+        "--machines",
+        type=_at_least_one,
+        metavar="N",
+        help="how many machines compute at a time (default: 1, or what is set)",
     )
     parser.add_argument(
         "--store-credentials",

@@ -4,14 +4,23 @@ What is there is kept, since a team sets pools and limits in the interface; each
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from flows.work_pools import CREDENTIALS, DEVICES_LIMIT, QUEUES, PoolKind, add_environment, block_name
+from flows.work_pools import (
+    CREDENTIALS,
+    DEVICES_LIMIT,
+    QUEUES,
+    PoolKind,
+    Template,
+    add_environment,
+    block_name,
+    set_default,
+)
 
 
 def store_credentials() -> Iterator[str]:
@@ -22,9 +31,17 @@ def store_credentials() -> Iterator[str]:
         yield f"block secret/{name}: {variable} of this environment"
 
 
-def make_pool(client: SyncPrefectClient, kind: PoolKind, *, overwrite: bool) -> Iterator[str]:
-    """Make the pool, or with `overwrite` its job template, and its queues."""
+def make_pool(
+    client: SyncPrefectClient, kind: PoolKind, *, overwrite: bool, defaults: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Make the pool, or with `overwrite` its job template, and its queues; then set the variables of `defaults`.
+
+    Raises:
+        MistakeError: a pool of this kind has no such variable; nothing is made.
+    """
     template = kind.template()
+    for variable, value in (defaults or {}).items():
+        set_default(template, variable, value)
     try:
         pool = client.read_work_pool(kind.name)
     except ObjectNotFound:
@@ -38,6 +55,7 @@ def make_pool(client: SyncPrefectClient, kind: PoolKind, *, overwrite: bool) -> 
         else:
             template = pool.base_job_template
         yield f"work pool {kind.name}: {'job template made again' if overwrite else 'there already, kept as it is'}"
+    yield from _set_defaults(client, kind, template, defaults or {})
     if kind.reads_blocks:
         yield from _refer_to_blocks(client, kind, template)
     for name, priority in QUEUES.items():
@@ -59,7 +77,18 @@ def make_limit(client: SyncPrefectClient, machines: int | None) -> Iterator[str]
         yield f"limit {DEVICES_LIMIT}: {present} -> {machines}"
 
 
-def _refer_to_blocks(client: SyncPrefectClient, kind: PoolKind, template: dict[str, object]) -> Iterator[str]:
+def _set_defaults(
+    client: SyncPrefectClient, kind: PoolKind, template: Template, defaults: Mapping[str, str]
+) -> Iterator[str]:
+    """Set variables of the pool, and say so; a pool that was just made has them already."""
+    for variable, value in defaults.items():
+        set_default(template, variable, value)
+        yield f"work pool {kind.name}: {variable} {value}"
+    if defaults:
+        client.update_work_pool(kind.name, WorkPoolUpdate(base_job_template=template))
+
+
+def _refer_to_blocks(client: SyncPrefectClient, kind: PoolKind, template: Template) -> Iterator[str]:
     """Have the pool's runs get the credentials for which there are blocks; a reference to none would end them all."""
     references = {
         variable: f"{{{{ prefect.blocks.secret.{block_name(variable)} }}}}"

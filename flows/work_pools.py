@@ -11,6 +11,8 @@ from importlib import resources
 from typing import Any
 
 from rl_core import __version__
+from rl_core.devices import LOCKS_VARIABLE
+from rl_core.errors import MistakeError
 from tasks.slots import LIMIT_VARIABLE
 
 Template = dict[str, Any]
@@ -19,9 +21,11 @@ COLLECTION = "server/api/collections_data/views/aggregate-worker-metadata.json" 
 DEVICES_LIMIT = "deepscaler-devices"  # the global concurrency limit of what computes on a machine's devices
 QUEUES = {"recipes": 1, "evaluations": 2}  # name and priority; 1 goes first
 IMAGE = f"deepscaler-recipe-trainer:{__version__}"
+NAMESPACE = "deepscaler"  # of a cluster: where docs/deploy.md has the server, the worker and its rights
 STATE = "/var/lib/deepscaler"  # in that image: runs, results that Prefect keeps, caches; a volume goes there
 USER = 1000  # of the images: what a new volume is given to
-SHARED_MEMORY = "16Gi"  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
+SHARED_MEMORY_GIB = 16  # of /dev/shm, for collectives between ranks; the usual 64 MiB end them
+DEVICE_LOCKS = f"{STATE}/device-locks"  # on the volume that all containers of a machine have
 CREDENTIALS = ("HF_TOKEN", "WANDB_API_KEY", "MODELSCOPE_API_TOKEN")  # that stages read in their environment
 STOP_SECONDS = 60  # for a pod to end by itself: a stage takes up to 25, and then the last states are written
 
@@ -54,6 +58,18 @@ def add_environment(template: Template, environment: Mapping[str, str]) -> None:
     variable["default"] = {**variable.get("default", {}), **environment}
 
 
+def set_default(template: Template, variable: str, value: Any) -> None:
+    """Set what a variable of a pool is where a deployment does not say, in place.
+
+    Raises:
+        MistakeError: a pool of this kind has no such variable.
+    """
+    known = template["variables"]["properties"]
+    if variable not in known:
+        raise MistakeError(f"--{variable}: the runs of this pool have none: leave it out, or give another --pool")
+    known[variable]["default"] = value
+
+
 def block_name(variable: str) -> str:
     """Of the secret block that holds a credential: HF_TOKEN is in `hf-token`."""
     return variable.lower().replace("_", "-")
@@ -64,15 +80,22 @@ def _process(template: Template) -> None:
 
 
 def _docker(template: Template) -> None:
-    _set_default(template, "image", IMAGE)
+    set_default(template, "image", IMAGE)
     add_environment(template, {"NVIDIA_VISIBLE_DEVICES": "all"})  # where NVIDIA's runtime is Docker's default
-    _set_default(template, "volumes", [f"deepscaler-state:{STATE}"])
-    _set_default(template, "image_pull_policy", "IfNotPresent")
-    _set_default(template, "auto_remove", True)
+    add_environment(template, {LOCKS_VARIABLE: DEVICE_LOCKS})
+    set_default(template, "volumes", [f"deepscaler-state:{STATE}"])
+    set_default(template, "image_pull_policy", "IfNotPresent")
+    set_default(template, "auto_remove", True)
+    _add_variable(
+        template, "container_create_kwargs", "object", {"shm_size": f"{SHARED_MEMORY_GIB}g"},
+        "Further arguments of docker-py's containers.create; shm_size is the size of /dev/shm.",
+    )  # fmt: skip
+    template["job_configuration"]["container_create_kwargs"] = "{{ container_create_kwargs }}"
 
 
 def _kubernetes(template: Template) -> None:
-    _set_default(template, "image", IMAGE)
+    set_default(template, "image", IMAGE)
+    set_default(template, "namespace", NAMESPACE)
     _add_variable(template, "gpus", "integer", 8, "GPUs of the pod; a recipe takes all that it sees.")
     _add_variable(template, "state_claim", "string", "deepscaler-state", f"PersistentVolumeClaim, mounted at {STATE}.")
     _add_variable(
@@ -86,7 +109,7 @@ def _kubernetes(template: Template) -> None:
     container["volumeMounts"] = [{"name": "state", "mountPath": STATE}, {"name": "shm", "mountPath": "/dev/shm"}]
     pod["volumes"] = [
         {"name": "state", "persistentVolumeClaim": {"claimName": "{{ state_claim }}"}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{SHARED_MEMORY_GIB}Gi"}},
     ]
     pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     pod["terminationGracePeriodSeconds"] = STOP_SECONDS
@@ -106,10 +129,6 @@ def _prefect_template(package: str, kind: str) -> Template:
     collection = json.loads(resources.files("prefect").joinpath(COLLECTION).read_text(encoding="utf-8"))
     template: Template = collection[package][kind]["default_base_job_configuration"]
     return template
-
-
-def _set_default(template: Template, variable: str, value: Any) -> None:
-    template["variables"]["properties"][variable]["default"] = value
 
 
 def _add_variable(template: Template, name: str, kind: str, default: Any, description: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rl_core import commands
-from rl_core.command_line import parse
+from rl_core.command_line import parse, refuse_idle_options
 from rl_core.config import SFT, load_config
 from rl_core.devices import ON_DEVICES, devices_of
 from rl_core.environment import prepare_environment
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
     try:
+        refuse_idle_options(options)
         with _devices(options):
             if options.do_alone:
                 options.do_alone(options)

@@ -7,7 +7,15 @@ from typing import TypeAlias
 
 from rl_core import commands
 from rl_core.config import SFT, StageIndex
-from rl_core.evaluation.command_line import add_options
+from rl_core.errors import MistakeError
+from rl_core.evaluation.command_line import OF_THE_PROTOCOL, add_options
+
+# Options that do nothing without one of others, by command.
+PARTNERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "convert": {"hf_ckpt_path": ("step", "dcp_ckpt_path"), "base_model": ("dcp_ckpt_path",)},
+    "evaluate": dict.fromkeys((*OF_THE_PROTOCOL, "output"), ("model_dir", "data_name")),
+}
+OF_A_STAGE = ("stage", "step")  # which a checkpoint that is given by its folder is not of
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -38,6 +46,29 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
         options.do_alone = commands.evaluate_folder
     options.arguments = list(arguments)  # for workers, which are asked the same
     return options
+
+
+def refuse_idle_options(options: argparse.Namespace) -> None:
+    """See that no option was given that would do nothing.
+
+    Raises:
+        MistakeError: one was.
+    """
+
+    def given(name: str) -> bool:
+        return getattr(options, name, None) is not None
+
+    for name, partners in PARTNERS.get(getattr(options, "stage_name", ""), {}).items():
+        if given(name) and not any(map(given, partners)):
+            needed = " or ".join(map(_option, partners))
+            raise MistakeError(f"{_option(name)} does nothing without {needed}: give that too, or leave it out")
+    for name in filter(given, OF_A_STAGE):
+        if given("dcp_ckpt_path"):
+            raise MistakeError(f"{_option(name)} is for a checkpoint of a run, and --dcp-ckpt-path for one of none")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _stage_index(text: str) -> StageIndex:

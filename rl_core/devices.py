@@ -1,26 +1,23 @@
 """One run at a time on a device: a lock on a file for each, held by the process of a stage as long as it lives.
 
-Two runs on one accelerator take each other's memory, hours after they were started. The lock is flock(2), which the
-kernel ends with the process, however that ends; so nothing is left to clean up. Devices of another machine, of a
+Two runs on one accelerator take each other's memory, hours after they were started. The lock ends with
+the process, however that ends; so nothing is left to clean up. Devices of another machine, of a
 container with another folder of locks, or given out by a launcher of one's own (Slurm, torchrun) are not seen here.
 """
 
-import fcntl
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rl_core.driver import ask_driver, devices_asked_for
 from rl_core.environment import has_accelerator
+from rl_core.file_lock import file_lock
 
 ON_DEVICES = frozenset({"warm-up", "sft", "pairs", "reward-model", "train", "evaluate"})  # stages that compute
 LOCKS_VARIABLE = "DEEPSCALER_DEVICE_LOCKS"  # the folder, where several containers share one machine's devices
 LOCKS = Path("/tmp/deepscaler-devices")
-POLL_SECONDS = 0.5
-NOTICE_SECONDS = 60.0  # between two lines that say what is waited for
 
 
 @contextmanager
@@ -64,26 +61,5 @@ def _locked(name: str, what: str) -> Iterator[None]:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)  # every user of the machine has runs
-    file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        _wait_for(file, name)
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{what}, process {os.getpid()}".encode(), 0)
+    with file_lock(folder / f"{name}.lock", holder=what, wanted=f"device {name}"):
         yield
-    finally:
-        os.close(file)
-
-
-def _wait_for(file: int, name: str) -> None:
-    noticed = float("-inf")
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() - noticed >= NOTICE_SECONDS:
-                noticed = time.monotonic()
-                holder = os.pread(file, 1000, 0).decode(errors="replace") or "another process"
-                print(f"waiting for device {name}, which has: {holder}", flush=True)
-            time.sleep(POLL_SECONDS)
-        else:
-            return

@@ -7,8 +7,9 @@ from typing import Any
 
 MASK = "[not shown]"
 # Ends of names: `api_key` and `hf_token`, but not `max_new_tokens`. `pad_token` is one too, and is masked in vain.
+# `auth_string` is Prefect's, a user and a password.
 SECRET_NAME = re.compile(
-    r"(^|[_.-])(token|secret|password|passwd|credentials?|(api|access|private|secret)_?key)$", re.I
+    r"(^|[_.-])(token|secret|password|passwd|credentials?|auth_string|(api|access|private|secret)_?key)$", re.I
 )
 PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")  # scheme://user:password@host
 SHORTEST = 8  # characters; a shorter value of the environment would be found in any text by chance

@@ -97,6 +97,8 @@ def run_command(
                 say(f"{name}: stopping, which may take {STOP_SECONDS:.0f} s: what it can save, it saves")
                 stop_group(process, pipes)
                 raise
+            else:
+                _signal_group(process, signal.SIGKILL)  # what it left behind would keep its memory and its devices
         interruptions.raise_again()
         if exit_code != 0:
             raise failure(name, exit_code, output.last_words(), log)

@@ -1,7 +1,6 @@
 """What a run shows in Prefect: plan, log and progress of each stage, and at the end results, report and pictures."""
 
 import base64
-import logging
 import re
 import time
 from collections.abc import Callable
@@ -22,13 +21,13 @@ from rl_core.leaderboard.files import BoardFiles
 from rl_core.progress import Update
 from rl_core.run_dir import RunDir
 from rl_core.tracking import run_url
+from tasks.log_levels import level_of
 from tasks.plan_text import plan_text
 from tasks.results import results_table
 
 THROTTLE_SECONDS = 5.0  # between two progress lines, or two changes of the progress artifact, of one stage
 RESPONSES = "## Responses to read"  # of the report: a right, a wrong and a cut off one
 PICTURE = re.compile(r"!\[([^\]]*)\]\((\w+)\.png\)")
-LEVEL_WORDS = {"CRITICAL": logging.CRITICAL, "ERROR": logging.ERROR, "WARNING": logging.WARNING}
 
 
 def artifact_key(run: RunDir, name: str) -> str:
@@ -100,8 +99,7 @@ class StageJournal:
     def take(self, line: str, update: Update | None) -> None:
         """One line of the stage's output, and the moment of its work that it stands for, when it does."""
         if update is None:
-            level = next((level for word, level in LEVEL_WORDS.items() if word in line), logging.INFO)
-            self._logger.log(level, "%s", line)
+            self._logger.log(level_of(line), "%s", line)
         elif self._due(update.work, last=update.done == update.total):
             self._logger.info("%s", update.line())
             try:

@@ -10,6 +10,7 @@ from rl_core.evaluation.benchmarks import benchmark_name, check_benchmark
 from rl_core.evaluation.protocols import PROTOCOLS
 
 Verifier = Literal["boxed", "deepscaler", "math_verify"]
+PROMPT_FIELDS = ("prompt_template", "system_prompt")  # too long to be part of a name
 ProtocolName = Literal["paper", "nemo", "siirl", "sft_rm_ppo"]
 
 
@@ -75,6 +76,16 @@ class ProtocolConfig(Section):
         if self.second_verifier == self.verifier:
             raise ValueError(f"second_verifier is {self.second_verifier!r}, as the first: it would say the same")
         return self
+
+    @property
+    def label(self) -> str | None:
+        """What it may be called: the protocol that it is based on, with what differs from that; None: of its own."""
+        if self.base is None:
+            return None
+        known = ProtocolConfig(base=self.base)
+        changed = [name for name in type(self).model_fields if getattr(self, name) != getattr(known, name)]
+        told = [f"another {name}" if name in PROMPT_FIELDS else f"{name}={getattr(self, name)}" for name in changed]
+        return f"{self.base} with {', '.join(told)}" if told else self.base
 
     def asked_with(self, trained: PromptConfig) -> PromptConfig:
         """How problems are put to a model that was trained on the prompts of `trained`."""

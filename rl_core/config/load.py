@@ -40,8 +40,7 @@ def load_reevaluation(file: Path | None = None, overrides: Sequence[str] = ()) -
 def read_settings(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """What a YAML file says, with overrides applied; not yet checked."""
     values = _read_yaml(file)
-    for override in overrides:
-        apply_override(values, override)
+    apply_overrides(values, overrides)
     return values
 
 
@@ -77,8 +76,18 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Set what each `key.path=value` names, in place and in turn; what names a whole group comes first.
+
+    Raises:
+        MistakeError: as `apply_override`.
+    """
+    for override in sorted(overrides, key=lambda override: not _names_group(override.partition("=")[0].split("."))):
+        apply_override(values, override)
+
+
 def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set what `key.path=value` names, in place.
+    """Set what `key.path=value` names, in place; a group that is named anew keeps nothing of what it was.
 
     Raises:
         MistakeError: it has no `=`, its value is not YAML, or it names nothing that can be there.
@@ -97,9 +106,16 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     if isinstance(node, list):
         node[_index(node, last, override)] = value
     elif isinstance(node, dict):
+        if value is not None and _names_group([*parents, last]):
+            node.clear()
         node[last] = value
     else:
         raise MistakeError(f"override {override!r}: {'.'.join(parents)} holds no fields")
+
+
+def _names_group(path: Sequence[str]) -> bool:
+    """Whether it is the name that a group of settings may be written as: evaluation.protocol.base."""
+    return len(path) > 1 and GIVEN_BY_NAME.get(path[-2]) == path[-1]
 
 
 def _descend(node: Any, key: str, override: str) -> Any:

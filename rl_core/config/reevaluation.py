@@ -79,7 +79,7 @@ class ReevaluationConfig(Section):
     @property
     def title(self) -> str:
         """What is asked, in a few words; names a flow run."""
-        protocol = "each run's protocol" if self.protocol is None else f"protocol {self.protocol.base or 'of its own'}"
+        protocol = "each run's protocol" if self.protocol is None else f"protocol {self.protocol.label or 'of its own'}"
         return f"{self.benchmark or 'the benchmark of each run'}, {protocol}"
 
     @model_validator(mode="after")

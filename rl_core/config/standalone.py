@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rl_core.config.data import PromptConfig
 from rl_core.config.evaluation import EvaluationConfig
-from rl_core.config.load import apply_override, checked, load_config
+from rl_core.config.load import apply_overrides, checked, load_config
 from rl_core.config.models import PolicyConfig
 from rl_core.config.rollout import RolloutConfig
 from rl_core.config.section import Section
@@ -44,8 +44,7 @@ def standalone_config(
     others = [override for override in overrides if override not in of_protocol]
     values: dict[str, Any] = {"policy": {}, "evaluation": {}}
     if config is None:
-        for override in others:
-            apply_override(values, override)
+        apply_overrides(values, others)
     else:
         recipe = load_config(config, others)
         values = {name: getattr(recipe, name).model_dump(mode="json") for name in SECTIONS}
@@ -55,8 +54,7 @@ def standalone_config(
     values["evaluation"] |= {"benchmark": benchmark, "further_benchmarks": []}
     if "base" in protocol or config is None:
         values["evaluation"]["protocol"] = {"base": protocol.get("base", DEFAULT_PROTOCOL)}
-    for override in of_protocol:
-        apply_override(values, override)
+    apply_overrides(values, of_protocol)
     written = values["evaluation"]["protocol"]
     values["evaluation"]["protocol"] = {**({"base": written} if isinstance(written, str) else written), **protocol}
     return checked(StandaloneConfig, values, origin=f"the evaluation of {model}")

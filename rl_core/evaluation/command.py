@@ -11,10 +11,10 @@ from rl_core.config.standalone import StandaloneConfig, standalone_config
 from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmark_files import check_local
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name, check_benchmark
-from rl_core.evaluation.command_line import DATA, MODEL, OF_THE_PROTOCOL
-from rl_core.evaluation.launch import is_first_rank, one_voice
+from rl_core.evaluation.command_line import DATA, DEFAULT_OUTPUT, MODEL, OF_THE_PROTOCOL
+from rl_core.evaluation.launch import alone_on, is_first_rank, one_voice
 from rl_core.evaluation.problems import PROBLEMS, take_benchmark
-from rl_core.evaluation.prompts import trained_prompt
+from rl_core.evaluation.prompts import from_elsewhere, trained_prompt
 from rl_core.evaluation.table import print_figures
 from rl_core.manifest import digest_of, publishing, read_json, read_manifest, sampled_digest
 from rl_core.models.source import ModelFolder, find_model
@@ -38,30 +38,38 @@ def evaluate_folder(options: argparse.Namespace) -> Path:
         )
     check_local(evaluation.benchmark, evaluation.benchmark_folder, DATA)
     folder = _model(config.policy)
-    trained = config.data or trained_prompt(folder)
-    prompt = trained or PromptConfig()
+    prompt = config.data or trained_prompt(folder) or PromptConfig()
     manifest = read_manifest(folder)
     digest = sampled_digest(folder) if manifest is None else str(manifest["digest"])
-    result = Path(options.output) / digest / evaluation_name(name, evaluation.protocol.identity(prompt))
+    identity = evaluation.protocol.identity(prompt)
+    result = (options.output or DEFAULT_OUTPUT) / digest / evaluation_name(name, identity)
     processes = num_processes(config)
-    if not is_worker(processes):
-        start_processes(options.arguments, f"evaluate-{name}", processes)
-        return result
+    with alone_on([result]):
+        if is_worker(processes):
+            _evaluate(config, folder, digest, prompt, result)
+        else:
+            start_processes(options.arguments, f"evaluate-{name}", processes)
+    return result
+
+
+def _evaluate(config: StandaloneConfig, folder: Path, digest: str, prompt: PromptConfig, result: Path) -> None:
+    """The part of this process; the first one prints the figures."""
     from rl_core.evaluation.runner import EvaluatedModel, Settings, Work, dataset_facts, evaluate
 
+    evaluation, name = config.evaluation, benchmark_name(config.evaluation.benchmark)
+    told = None if from_elsewhere(folder) else config.data  # a run's recipe says nothing of a base that it took
     with one_voice(), tempfile.TemporaryDirectory() as temporary:
         problems = Path(temporary) / "benchmark"
         take_benchmark(evaluation.benchmark, evaluation.benchmark_folder, prompt, problems, key="", field=DATA)
         facts = dataset_facts(read_manifest(problems) or {})
         evaluate(
-            EvaluatedModel(folder, config.policy.model_name, digest, trained),
+            EvaluatedModel(folder, config.policy.model_name, digest, told or trained_prompt(folder)),
             [Work(name, problems / PROBLEMS, facts, result)],
             Settings(config.policy, config.rollout, evaluation, prompt),
         )
         if is_first_rank():
             print_figures(read_json(result))
             print(f"results: {result}")
-    return result
 
 
 def _settings(options: argparse.Namespace) -> StandaloneConfig:

@@ -31,4 +31,4 @@ def add_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int)
     group.add_argument("--verifier", help="boxed, deepscaler or math_verify")
     group.add_argument("--second-verifier", help="marks the same responses beside the first")
-    group.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results (default: evaluations)")
+    group.add_argument("--output", type=Path, help=f"folder of results (default: {DEFAULT_OUTPUT})")

@@ -87,5 +87,7 @@ def _pairs(before: Path, after: Path) -> list[tuple[Path, Path]]:
 def _results(file: Path) -> dict[str, Any]:
     results = read_json(file)
     if not isinstance(results, dict) or not {"dataset_digest", "problems", "protocol"} <= results.keys():
-        raise MistakeError(f"{file}: {'holds no evaluation' if file.is_file() else 'no such file'}")
+        beside = file.with_suffix(".json")
+        hint = f": give {beside.name} beside it" if file != beside and beside.is_file() else ""
+        raise MistakeError(f"{file}: {f'holds no evaluation{hint}' if file.is_file() else 'no such file'}")
     return results

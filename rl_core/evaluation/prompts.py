@@ -25,16 +25,24 @@ def prompt_record(prompt: PromptConfig) -> dict[str, Any]:
 def trained_prompt(folder: Path) -> PromptConfig | None:
     """The prompts that the model in a folder was trained on: of its own record, or of the run that it is part of.
 
-    None where neither is there.
+    None where neither is there; a base model that its run took from elsewhere is not trained as the run says.
     """
     manifest = read_json(folder / "manifest.json")
     record = manifest.get(RECORD) if isinstance(manifest, dict) else None
-    if record is None:
-        record = next((found for root in folder.resolve().parents if (found := _of_run(root)) is not None), None)
+    if record is None and not from_elsewhere(folder):
+        roots = folder.resolve().parents
+        record = next((found for root in roots if (found := _section_of_run(root, "data")) is not None), None)
     try:
         return PromptConfig(**{field: record[field] for field in FIELDS}) if record is not None else None
     except (KeyError, TypeError, ValidationError):
         return None
+
+
+def from_elsewhere(folder: Path) -> bool:
+    """Whether it is the base model of a run that did not make it."""
+    model = folder.resolve()
+    policy = _section_of_run(model.parent, "policy")
+    return model.name == "base" and policy is not None and policy.get("model_name") != "embedded"
 
 
 def prompt_facts(asked: PromptConfig, trained: PromptConfig | None) -> dict[str, Any]:
@@ -59,13 +67,13 @@ def prompt_warning(asked: PromptConfig, trained: PromptConfig | None) -> str | N
     return f"warning: this model is not asked as it was trained: {'; '.join(told)}" if told else None
 
 
-def _of_run(root: Path) -> dict[str, Any] | None:
-    """The section `data` of a run's recipe; None where the folder is no run."""
+def _section_of_run(root: Path, name: str) -> dict[str, Any] | None:
+    """A section of a run's recipe; None where the folder is no run."""
     if not (root / "config.digest").is_file():
         return None
     try:
         recipe = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return None
-    data = recipe.get("data") if isinstance(recipe, dict) else None
-    return data if isinstance(data, dict) else None
+    section = recipe.get(name) if isinstance(recipe, dict) else None
+    return section if isinstance(section, dict) else None

@@ -28,7 +28,7 @@ from rl_core.errors import MistakeError
 from rl_core.evaluation.benchmarks import OF_THE_RUN, benchmark_name
 from rl_core.evaluation.figures import figures
 from rl_core.evaluation.launch import is_first_rank
-from rl_core.evaluation.prompts import prompt_facts, prompt_warning
+from rl_core.evaluation.prompts import prompt_facts, prompt_warning, trained_prompt
 from rl_core.evaluation.samples import SampleStore, StoredSample, samples_of_others
 from rl_core.evaluation.sampling import sample_missing
 from rl_core.evaluation.verifiers import disagree, second_figures
@@ -90,7 +90,8 @@ def evaluate_model(run: RunDir, index: StageIndex | None) -> None:
         raise MistakeError(f"{folder} does not hold a model yet: run `python -m rl_core {command}` first")
     config = run.config
     name = "base" if index is None else run.stage_name(index)
-    model = EvaluatedModel(folder, name, manifest["digest"], config.data)
+    made_here = index is not None or config.policy.model_name == "embedded"
+    model = EvaluatedModel(folder, name, manifest["digest"], config.data if made_here else trained_prompt(folder))
     works = [_work_of_run(run, benchmark, manifest["digest"]) for benchmark in config.evaluation.benchmarks]
     evaluate(model, works, Settings(config.policy, config.rollout, config.evaluation, config.data))
     if index is not None and is_first_rank():
@@ -235,7 +236,7 @@ class _Attempt:
             "dataset_digest": digest,
             "dataset": work.source,
             "protocol": protocol.identity(self.settings.prompt),
-            "protocol_name": protocol.base,
+            "protocol_name": protocol.label,
             "prompt": prompt_facts(self.asked, self.model.trained),
         }
         engine = {"name": self.choice.engine, "version": self.choice.version}

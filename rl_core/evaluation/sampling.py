@@ -63,4 +63,6 @@ def sample_missing(
         store.flush()
         world.barrier()
         progress.update(len(wanted))
-    return {**known, **store.read()}
+    samples = {**known, **store.read()}
+    world.barrier()  # the first rank removes the store when it has written the results; all have read it then
+    return samples

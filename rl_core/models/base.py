@@ -6,6 +6,7 @@ from rl_core.cache import CACHE_VARIABLE, cache_folder
 from rl_core.config import EmbeddedConfig
 from rl_core.data.parquet import load_problems
 from rl_core.data.prompt import prompt_messages
+from rl_core.evaluation.prompts import RECORD, prompt_record, trained_prompt
 from rl_core.manifest import locked, publishing, read_manifest
 from rl_core.models.critic_source import take_critic
 from rl_core.models.settings import check_description, override_settings, set_chat_template
@@ -29,7 +30,9 @@ def make_base_model(run: RunDir) -> None:
     source = _embedded(run) if policy.model_name == "embedded" else find_model(policy)
     if isinstance(source, ModelFolder):
         source.check()
-    with publishing(run.base, key=run.keys.base(), source=policy.model_name) as folder:
+    known = trained_prompt(source.folder) if isinstance(source, ModelFolder) else None
+    record = {} if known is None else {RECORD: prompt_record(known)}
+    with publishing(run.base, key=run.keys.base(), source=policy.model_name, **record) as folder:
         source.take_description(folder)
         override_settings(folder, policy.hf_config_overrides)
         set_chat_template(folder, run.config.data.chat_template)

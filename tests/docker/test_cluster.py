@@ -1,7 +1,6 @@
 """docker/kubernetes/ against Kubernetes' own schemas, and docker/slurm/ as bash and the command line read it."""
 
 import json
-import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -9,18 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.utilities.templating import apply_values
 
-from flows.work_pools import KINDS, STATE
+from flows.work_pools import IMAGE, KINDS, STATE
 from rl_core import __version__
 from tests.docker.dockerfiles import DOCKER, PROJECT, lineage
 from tests.docker.programs import run
 
-# What Prefect fills in for a run.
-FILLED = {
-    "env": [{"name": "A", "value": "b"}], "labels": {"a": "b"}, "command": ["prefect"], "namespace": "deepscaler",
-    "service_account_name": "default", "finished_job_ttl": 60,
-    "cpu_limit": "8", "cpu_request": "4", "memory_limit": "64Gi", "memory_request": "32Gi",
-}  # fmt: skip
+# What a worker fills in for a run; the rest is the pool's own.
+FILLED = {"name": "run", "env": [{"name": "A", "value": "b"}], "labels": {"a": "b"}, "command": ["prefect"]}
 MANIFESTS = sorted((DOCKER / "kubernetes").glob("*.yaml"))
 SBATCH = DOCKER / "slurm" / "recipe.sbatch"
 
@@ -45,20 +41,31 @@ def test_every_pod_runs_as_an_ordinary_user_from_a_pinned_image_and_is_probed() 
 
 
 def test_the_job_of_a_run_is_one_that_kubernetes_knows(tmp_path: Path) -> None:
-    template = KINDS["kubernetes"].template()
-    variables = template["variables"]["properties"]
-    text = json.dumps(template["job_configuration"]["job_manifest"])
-    for name in set(re.findall(r'"{{ (\w+) }}"', text)):
-        value = variables.get(name, {}).get("default")
-        text = text.replace(f'"{{{{ {name} }}}}"', json.dumps(FILLED.get(name, value)))
+    job = job_of_a_run()
+    job["metadata"]["name"] = job["metadata"].pop("generateName") + "x"
     file = tmp_path / "job.json"
-    file.write_text(text.replace('"generateName"', '"name"').replace("{{ name }}-", "run"))
+    file.write_text(json.dumps(job))
     done = run("kubernetes-validate", file)  # not strictly: Prefect's own template says two things at a wrong place
     assert done.returncode == 0, done.stdout + done.stderr
-    pod = json.loads(file.read_text())["spec"]["template"]["spec"]
+    pod = job["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == f"deepscaler-recipe-trainer:{__version__}"
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"] == 1000
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] in {name_of(one) for one in objects()}
+
+
+def test_the_job_of_a_run_is_where_the_worker_has_its_rights() -> None:
+    namespace = job_of_a_run()["metadata"]["namespace"]
+    assert f"kubectl create namespace {namespace} " in (PROJECT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert not any("namespace" in one["metadata"] for one in objects()), "they go where kubectl is told"
+    (worker,) = [one for one in objects() if (one["kind"], name_of(one)) == ("Deployment", "deepscaler-worker")]
+    pod = worker["spec"]["template"]["spec"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        told = {entry["name"]: entry for entry in container["env"]}
+        assert told["NAMESPACE"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+        assert told["PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES"]["value"] == "$(NAMESPACE)"
+    (deployments,) = pod["initContainers"]
+    assert "--namespace=$(NAMESPACE)" in deployments["args"]
+    assert f"--image={IMAGE}" in deployments["args"], "the line to change for a registry"
 
 
 def test_workers_serve_the_pools_that_deployments_make() -> None:
@@ -129,6 +136,14 @@ def batch(folder: Path, recipe_code: int, *arguments: str) -> list[list[str]]:
     done = subprocess.run(["bash", SBATCH, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == recipe_code, done.stderr
     return [shlex.split(line) for line in record.read_text().splitlines()]
+
+
+def job_of_a_run() -> dict[str, Any]:
+    """The job as Prefect makes it of the pool's template: what nothing is said of is left out."""
+    template = KINDS["kubernetes"].template()
+    variables = template["variables"]["properties"].items()
+    defaults = {name: variable["default"] for name, variable in variables if "default" in variable}
+    return apply_values(template["job_configuration"]["job_manifest"], {**defaults, **FILLED})
 
 
 def objects() -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from flows.provision import make_limit, make_pool
 from flows.work_pools import DEVICES_LIMIT, KINDS
 from rl_core.config import check_config, load_config, load_reevaluation
 from rl_core.config.form import form_values
+from rl_core.errors import MistakeError
 from tests.flows.team_server import REPOSITORY, TeamServer, wait_until
 
 PRESETS = {file.stem: load_config(file) for file in sorted((REPOSITORY / "configs").glob("*.yaml"))}
@@ -109,6 +112,27 @@ def test_what_a_team_has_set_in_pool_and_limit_is_kept_unless_asked(
     assert environment == {"DEEPSCALER_DEVICES_LIMIT": DEVICES_LIMIT}
 
 
+def test_image_and_namespace_of_a_pool_are_set_when_asked_for_and_then_kept(
+    deployed: TeamServer, client: SyncPrefectClient
+) -> None:
+    kind = KINDS["kubernetes"]
+    asked = {"image": "registry.example/trainer:1", "namespace": "ours"}
+
+    def present() -> list[str]:
+        variables = deployed.get(f"/work_pools/{kind.name}")["base_job_template"]["variables"]["properties"]
+        return [variables[name]["default"] for name in asked]
+
+    said = [f"work pool {kind.name}: {name} {value}" for name, value in asked.items()]
+    assert list(make_pool(client, kind, overwrite=False, defaults=asked))[:3] == [f"work pool {kind.name}: made", *said]
+    assert present() == [*asked.values()]
+    list(make_pool(client, kind, overwrite=False))
+    assert present() == [*asked.values()]
+    list(make_pool(client, kind, overwrite=False, defaults={"namespace": "theirs"}))
+    assert present() == [asked["image"], "theirs"]
+    with pytest.raises(MistakeError, match="--namespace: the runs of this pool have none"):
+        list(make_pool(client, KINDS["process"], overwrite=False, defaults={"namespace": "ours"}))
+
+
 def test_prefect_s_own_command_deploys_again_from_the_repository_s_root(deployed: TeamServer) -> None:
     before = deployed.deployment("deepscaler-recipe/embedded")
     done = deployed.command("prefect", "--no-prompt", "deploy", "--all")
@@ -123,17 +147,52 @@ def test_prefect_s_own_command_deploys_again_from_the_repository_s_root(deployed
     [
         ([], {}, "PREFECT_API_URL is not set: deployments are kept by a server"),
         ([], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "no Prefect server answers there"),
+        (["--machines", "0"], {}, "argument --machines: '0' is not a whole number from 1 on"),
+        (["--machines", "-1"], {}, "argument --machines: '-1' is not a whole number from 1 on"),
     ],
 )
-def test_without_a_server_there_is_one_message(
+def test_a_mistake_is_one_message(
     arguments: list[str], environment: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.deployments", *arguments],
-        env={"PYTHONPATH": str(REPOSITORY), "PREFECT_HOME": str(tmp_path), **environment},
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = command(tmp_path, *arguments, **environment)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
+    assert "error: " in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_lets_nobody_in_is_named_in_one_message(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), LetsNobodyIn) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_port}/api"
+        done = command(tmp_path, PREFECT_API_URL=api)
+        server.shutdown()
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: PREFECT_API_URL={api}: the server refused ")
+    assert done.stderr.endswith("with HTTP 401: set PREFECT_API_AUTH_STRING, as the server asks for it\n")
+    assert done.stderr.count("\n") == 1
+
+
+class LetsNobodyIn(BaseHTTPRequestHandler):
+    """A server that has a password: its health is told to everybody."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path.endswith("/health") else 401)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"true")
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """`python -m flows.deployments` in an empty folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.deployments", *arguments],
+        env={"PYTHONPATH": str(REPOSITORY), "PREFECT_HOME": str(folder), **environment},
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip

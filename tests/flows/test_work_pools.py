@@ -1,7 +1,10 @@
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+from docker.utils import parse_bytes
 from prefect.utilities.templating import apply_values
 
 from flows.work_pools import KINDS, block_name
@@ -21,14 +24,18 @@ def test_every_pool_tells_its_runs_of_the_limit_on_devices(kind: str) -> None:
     assert environment["DEEPSCALER_DEVICES_LIMIT"] == "deepscaler-devices"
 
 
+def test_containers_share_the_locks_of_devices_on_their_volume_and_have_shared_memory() -> None:
+    template = KINDS["docker"].template()
+    configuration = apply_values(template["job_configuration"], defaults_of(template))
+    (mount,) = [volume.partition(":")[2] for volume in configuration["volumes"]]
+    assert Path(configuration["env"]["DEEPSCALER_DEVICE_LOCKS"]).parent == Path(mount)
+    assert parse_bytes(configuration["container_create_kwargs"]["shm_size"]) == 16 * 2**30
+
+
 def test_a_kubernetes_job_has_gpus_state_shared_memory_and_credentials_that_may_be_absent() -> None:
     template = KINDS["kubernetes"].template()
-    defaults = {
-        name: variable["default"]
-        for name, variable in template["variables"]["properties"].items()
-        if "default" in variable
-    }
-    pod = apply_values(template["job_configuration"]["job_manifest"], defaults)["spec"]["template"]["spec"]
+    job = apply_values(template["job_configuration"]["job_manifest"], defaults_of(template))
+    pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
     assert container["envFrom"] == [{"secretRef": {"name": "deepscaler-credentials", "optional": True}}]
@@ -39,3 +46,9 @@ def test_a_kubernetes_job_has_gpus_state_shared_memory_and_credentials_that_may_
 
 def test_a_credential_has_a_block_under_a_name_that_prefect_allows() -> None:
     assert block_name("WANDB_API_KEY") == "wandb-api-key"
+
+
+def defaults_of(template: dict[str, Any]) -> dict[str, Any]:
+    """What the pool's variables are where nobody says otherwise."""
+    variables = template["variables"]["properties"].items()
+    return {name: variable["default"] for name, variable in variables if "default" in variable}

@@ -69,6 +69,29 @@ def test_a_failure_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch,
             "error: --stage sft: its training is a command of its own: `python -m rl_core sft`\n",
         ),
         (("sft",), "error: sft: the recipe has no such section\n"),
+        (
+            ("evaluate", "--protocol", "nemo", "--num-samples", "64", "--output", "x"),
+            "error: --protocol does nothing without --model-dir or --data-name: give that too, or leave it out\n",
+        ),
+        (
+            ("evaluate", "--output", "x"),
+            "error: --output does nothing without --model-dir or --data-name: give that too, or leave it out\n",
+        ),
+        (
+            ("convert", "--stage", "0", "--hf-ckpt-path", "x", "--base-model", "nonsense"),
+            "error: --hf-ckpt-path does nothing without --step or --dcp-ckpt-path: give that too, or leave it out\n",
+        ),
+        (
+            ("convert", "--stage", "0", "--step", "3", "--hf-ckpt-path", "x", "--base-model", "nonsense"),
+            "error: --base-model does nothing without --dcp-ckpt-path: give that too, or leave it out\n",
+        ),
+        *(
+            (
+                ("convert", *of_a_stage, "--dcp-ckpt-path", "/absent", "--hf-ckpt-path", "x"),
+                f"error: {of_a_stage[0]} is for a checkpoint of a run, and --dcp-ckpt-path for one of none\n",
+            )
+            for of_a_stage in (("--stage", "0"), ("--step", "3"))
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_before_anything_is_made(

@@ -1,14 +1,19 @@
+import shlex
 import signal
 import subprocess
 import sys
+import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from prefect.logging import disable_run_logger
 
 from tasks import process
+from tasks.failures import StageFailed
 from tasks.pipes import Pipes
-from tasks.process import stop_group
+from tasks.process import run_command, stop_group
 
 
 def start(script: str) -> "subprocess.Popen[bytes]":
@@ -24,6 +29,17 @@ def lines_of(script: str) -> list[tuple[str, bool]]:
     with Pipes(child, lambda line, is_error: taken.append((line, is_error))) as pipes:
         assert pipes.pump() == 0
     return taken
+
+
+def ends(pid: int, within_seconds: float) -> bool:
+    """Whether a process does; one that waits for its new parent to take note has ended."""
+    deadline = time.monotonic() + within_seconds
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+    return True
 
 
 def stopped(script: str) -> tuple[int, list[str]]:
@@ -62,6 +78,23 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pi
     descendant = psutil.Process(int(said))
     assert descendant.status() != psutil.STATUS_ZOMBIE
     descendant.kill()
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_what_a_stage_leaves_behind_ends_with_it(
+    exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "left"
+    script = f"""
+import pathlib, subprocess
+pathlib.Path({str(left)!r}).write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+raise SystemExit({exit_code})
+"""
+    monkeypatch.setenv("RL_CORE_COMMAND", shlex.join([sys.executable, "-c", script]))
+    failing = nullcontext() if exit_code == 0 else pytest.raises(StageFailed)
+    with disable_run_logger(), failing:
+        run_command("train", ["train"], log=tmp_path / "train.log", key="train")
+    assert ends(int(left.read_text()), within_seconds=10)
 
 
 def test_a_group_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

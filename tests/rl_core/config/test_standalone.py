@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rl_core.config import load_config
 from rl_core.config.standalone import standalone_config
 from rl_core.errors import MistakeError
 
@@ -36,6 +37,16 @@ def test_a_recipe_gives_its_protocol_its_prompts_and_how_models_are_run(reposito
     named = standalone_config("model", "aime24", {"base": "paper"}, recipe, ["evaluation.protocol.num_samples=3"])
     assert (named.evaluation.protocol.base, named.evaluation.protocol.num_samples) == ("paper", 3)
     assert named.evaluation.protocol.max_new_tokens == 32768
+
+
+def test_a_recipes_protocol_gives_way_to_the_name_of_another_however_that_is_said(repository: Path) -> None:
+    recipe = repository / "configs" / "deepscaler_1_5b_paper.yaml"
+    name, change = "evaluation.protocol.base=nemo", "evaluation.protocol.num_samples=4"
+    flag = standalone_config("model", "aime24", {"base": "nemo"}, recipe, [change])
+    assert flag.evaluation.protocol.label == "nemo with num_samples=4"
+    assert standalone_config("model", "aime24", {}, recipe, [name, change]) == flag
+    assert standalone_config("model", "aime24", {}, recipe, [change, name]) == flag
+    assert load_config(recipe, [change, name]).evaluation.protocol == flag.evaluation.protocol
 
 
 def test_a_mistake_names_the_field() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from rl_core.__main__ import main
@@ -81,3 +82,11 @@ def test_what_is_no_evaluation_is_said_to_be_none(tmp_path: Path, capfd: pytest.
     (tmp_path / "empty").mkdir()
     assert main(["compare", str(tmp_path / "empty"), str(tmp_path / "empty")]) == 2
     assert "hold no results of the same benchmark under the same protocol" in capfd.readouterr().err
+
+
+def test_samples_are_told_from_the_results_beside_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = results(tmp_path / "a.json", [1])
+    pd.DataFrame({"reward": [1.0]}).to_parquet(tmp_path / "a.parquet")
+    assert main(["compare", str(before), str(tmp_path / "a.parquet")]) == 2
+    said = capfd.readouterr().err
+    assert said == f"error: {tmp_path / 'a.parquet'}: holds no evaluation: give a.json beside it\n"

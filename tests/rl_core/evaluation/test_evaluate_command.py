@@ -31,6 +31,20 @@ def results_in(output: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return json.loads(file.read_text()), pd.read_parquet(file.with_suffix(".parquet"))
 
 
+def begun(command: list[str], output: Path) -> "subprocess.Popen[bytes]":
+    """An evaluation in a process of its own that has written some samples, and has others to go."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.rl_core.evaluation.slow_evaluation", *command],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    while len(list(output.glob("*/*.samples/*.parquet"))) < 9:
+        assert process.poll() is None, "it ended too early"
+        time.sleep(0.01)
+    return process
+
+
 @pytest.fixture(scope="module")
 def undisturbed(
     model_folder: Path, problem_file: Path, tmp_path_factory: pytest.TempPathFactory, world: Any
@@ -44,7 +58,8 @@ def test_results_say_what_was_asked_of_whom_and_how(
     undisturbed: tuple[dict[str, Any], pd.DataFrame], model_folder: Path
 ) -> None:
     results, samples = undisturbed
-    assert (results["model"], results["benchmark"], results["protocol_name"]) == (str(model_folder), "sums", "paper")
+    assert (results["model"], results["benchmark"]) == (str(model_folder), "sums")
+    assert results["protocol_name"] == "paper with num_samples=6, max_new_tokens=48, verifier=boxed"
     assert results["num_problems"] == NUM_PROBLEMS
     assert results["protocol"]["max_new_tokens"] == 48
     assert results["dataset"]["source"]["files"][0]["name"] == "sums.jsonl"
@@ -71,15 +86,7 @@ def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_happened(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     command = arguments(model_folder, problem_file, tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.rl_core.evaluation.slow_evaluation", *command],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
-    while len(list(tmp_path.glob("*/*.samples/*.parquet"))) < 9:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
+    process = begun(command, tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = len(list(tmp_path.glob("*/*.samples/*.parquet")))
@@ -92,6 +99,28 @@ def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_happened(
     assert results == undisturbed[0]
     pd.testing.assert_frame_equal(samples, undisturbed[1])
     assert list(tmp_path.glob("*/*.samples")) == []
+
+
+def test_the_same_evaluation_twice_at_once_is_made_once_and_the_second_one_waits(
+    undisturbed: tuple[dict[str, Any], pd.DataFrame],
+    model_folder: Path,
+    problem_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    world: Any,
+) -> None:
+    command = arguments(model_folder, problem_file, tmp_path)
+    first = begun(command, tmp_path)
+    assert main(command) == 0
+    assert first.wait() == 0
+    said = capfd.readouterr().out
+    (file,) = tmp_path.glob("*/*.json")
+    assert f"waiting for the results {file}, which has: an evaluation, process {first.pid}\n" in said
+    assert f"{model_folder}: already evaluated\n" in said
+    results, samples = results_in(tmp_path)
+    assert results == undisturbed[0]
+    pd.testing.assert_frame_equal(samples, undisturbed[1])
+    assert {left.suffix for left in file.parent.iterdir()} == {".json", ".parquet"}
 
 
 def test_two_processes_write_what_one_writes(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rl_core.config.data import PromptConfig
-from rl_core.evaluation.prompts import prompt_facts, prompt_record, prompt_warning, trained_prompt
+from rl_core.evaluation.prompts import from_elsewhere, prompt_facts, prompt_record, prompt_warning, trained_prompt
 
 TRAINED = PromptConfig(prompt_template="Q: {problem}", system_prompt="Be brief.")
 OTHER = PromptConfig(prompt_template="{problem} Think.")
@@ -24,6 +24,21 @@ def test_a_model_of_a_run_was_trained_as_the_run_says(tmp_path: Path) -> None:
     assert trained_prompt(model) is None  # no run yet: its digest is missing
     (tmp_path / "run" / "config.digest").write_text("x")
     assert trained_prompt(model) == TRAINED
+
+
+@pytest.mark.parametrize(("model_name", "known"), [("embedded", TRAINED), ("owner/name", None)])
+def test_a_base_model_that_a_run_took_from_elsewhere_was_not_trained_as_the_run_says(
+    model_name: str, known: PromptConfig | None, tmp_path: Path
+) -> None:
+    data = 'data: {prompt_template: "Q: {problem}", system_prompt: Be brief.}'
+    (tmp_path / "config.yaml").write_text(f"policy: {{model_name: {model_name}}}\n{data}")
+    (tmp_path / "config.digest").write_text("x")
+    base = tmp_path / "base"
+    base.mkdir()
+    assert trained_prompt(base) == known
+    assert from_elsewhere(base) == (known is None)
+    (base / "manifest.json").write_text(json.dumps({"prompt": prompt_record(OTHER)}))
+    assert trained_prompt(base) == OTHER
 
 
 @pytest.mark.parametrize("text", ["", "[]", "data: 3", "data: {prompt_template: x}", "{"])

@@ -1,12 +1,15 @@
 """Protocols by name, with changes, and whole; and what of them an evaluation is named after."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from rl_core.config import load_config
+from rl_core.config import check_config, load_config
 from rl_core.config.data import PromptConfig
 from rl_core.config.evaluation import ProtocolConfig, ProtocolName
+from rl_core.config.form import form_values
+from rl_core.config.reevaluation import ReevaluationConfig
 from rl_core.errors import MistakeError
 from rl_core.evaluation.protocols import PROTOCOLS
 from rl_core.manifest import digest_of
@@ -62,6 +65,17 @@ def test_a_resolved_protocol_reads_back_as_itself() -> None:
     protocol = ProtocolConfig.model_validate({"base": "nemo", "prompt_template": None, "num_samples": 3})
     assert ProtocolConfig.model_validate(protocol.model_dump(mode="json")) == protocol
     assert protocol.prompt_template is None
+
+
+def test_a_protocol_is_called_by_its_base_alone_only_where_it_is_the_same(repository: Path) -> None:
+    assert ProtocolConfig().label is None
+    assert ProtocolConfig.model_validate("nemo").label == "nemo"
+    values = form_values(load_config(repository / "configs" / "deepscaler_1_5b_paper.yaml"))
+    values["evaluation"]["protocol"]["base"] = "nemo"
+    chosen = check_config(values, origin="the form").evaluation.protocol
+    assert chosen.label == "nemo with temperature=0.6, top_p=0.95, seed=0, verifier=deepscaler, another prompt_template"
+    pass_title = ReevaluationConfig(benchmark="aime24", protocol=chosen).title
+    assert pass_title == f"aime24, protocol {chosen.label}"
 
 
 def test_an_override_can_change_a_protocol_that_is_written_by_name() -> None:

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from rl_core.config import load_config
+from rl_core.config.data import PromptConfig
 from rl_core.data.parquet import load_problems
 from rl_core.data.prepare import prepare_data
 from rl_core.errors import MistakeError
 from rl_core.evaluation.launch import evaluate_stage
 from rl_core.evaluation.problems import take_benchmarks
+from rl_core.evaluation.prompts import prompt_record, trained_prompt
 from rl_core.manifest import publishing
+from rl_core.models.base import make_base_model
 from rl_core.plan import DONE, evaluation_parts
 from rl_core.run_dir import RunDir
 
@@ -69,3 +72,25 @@ def test_a_benchmark_that_has_changed_since_it_was_taken_is_refused(run: RunDir,
         file.write(json.dumps({"problem": "1 + 1", "answer": "2"}) + "\n")
     with pytest.raises(MistakeError, match=r"evaluation.further_benchmarks.path is .* has changed since this run"):
         take_benchmarks(run)
+
+
+def test_nobody_knows_how_a_base_model_was_trained_that_the_run_takes_from_elsewhere(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str], world: Any
+) -> None:
+    run = RunDir(tmp_path / "run", load_config(None, [*OVERRIDES, f"policy.model_name={model_folder}"]))
+    prepare_data(run)
+    make_base_model(run)
+    evaluate_stage(run, None)
+    assert "warning: nothing says what this model was trained on" in capsys.readouterr().out
+    (part,) = evaluation_parts(run, None)
+    assert json.loads(part.path.read_text())["prompt"] == {"trained_with": None, "as_trained": None}
+
+
+def test_of_a_base_model_that_has_a_record_it_is_known(tmp_path: Path, model_folder: Path) -> None:
+    trained = PromptConfig(prompt_template="Q: {problem}")
+    source = tmp_path / "trained"
+    with publishing(source, key="x", prompt=prompt_record(trained)) as folder:
+        shutil.copytree(model_folder, folder, dirs_exist_ok=True)
+    run = RunDir(tmp_path / "run", load_config(None, [*OVERRIDES, f"policy.model_name={source}"]))
+    make_base_model(run)
+    assert trained_prompt(run.base) == trained
