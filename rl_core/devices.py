@@ -1,8 +1,8 @@
 """One run at a time on a device: a lock on a file for each, held by the process of a stage as long as it lives.
 
-Two runs on one accelerator take each other's memory, hours after they were started. The lock ends with
-the process, however that ends; so nothing is left to clean up. Devices of another machine, of a
-container with another folder of locks, or given out by a launcher of one's own (Slurm, torchrun) are not seen here.
+Two runs on one accelerator take each other's memory, hours after they were started. The lock ends with the process,
+however that ends; so nothing is left to clean up. Devices of another machine, of a container with another folder of
+locks, or given out by a launcher of one's own (Slurm, torchrun) are not seen here.
 """
 
 import os
