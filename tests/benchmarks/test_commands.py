@@ -124,7 +124,7 @@ def test_without_an_accelerator_the_benchmark_for_one_says_so_and_ends(tmp_path:
 @pytest.mark.slow
 def test_the_benchmark_for_accelerators_runs_at_a_tiny_size(tmp_path: Path) -> None:
     table, outcome = measured(
-        "accelerator", tmp_path, *"--tiny --stages 1 --prompts 2 --samples 2 rollout.engine=vllm".split()
+        "accelerator", tmp_path, *"--tiny --stages 1 --prompts 2 --samples 3 rollout.engine=vllm".split()
     )
     assert "Stage 1" in table
     parts = {row["part"]: row for row in outcome["rows"]}
