@@ -167,7 +167,7 @@ def evaluation_part(run: RunDir, index: StageIndex | None, benchmark: str | None
     path = run.evaluation(model.digest, benchmark)
     results = read_json(path)
     asked = _dataset_digest(run, benchmark)
-    if not isinstance(results, dict) or asked not in (None, results.get("dataset_digest")):
+    if not isinstance(results, dict) or asked not in (None, results.get("dataset_digest", asked)):
         return Part(name, path, key, TO_DO)
     return Part(name, path, key, DONE, digest_of(results))
 

@@ -9,7 +9,7 @@ from tasks.display import say
 from tasks.failures import StageHung
 from tasks.pipes import Pipes
 
-STACKS_SECONDS = 3.0  # for its processes to write where they are
+STACKS_SECONDS = 3.0  # for its processes together to write where they are
 PROC = Path("/proc")
 
 
@@ -39,9 +39,10 @@ class Silence:
             return
         said = f"{self._name} hangs: it said nothing for {self._bound:g} s (guard.max_silent_seconds)"
         say(f"{said}; its processes write where they are to {self._log}")
-        for each in (pid, *descendants(pid)):
+        processes = (pid, *descendants(pid))
+        for each in processes:  # one after the other: they share a pipe, and write in pieces
             _ask_for_stacks(each)
-        pipes.pump(STACKS_SECONDS)
+            pipes.pump(STACKS_SECONDS / len(processes))
         raise StageHung(f"{said} and was ended; where its processes were is at the end of {self._log}")
 
 

@@ -13,15 +13,15 @@ from tasks.silence import Silence, descendants
 SCRIPT = """
 import subprocess, sys, time
 from rl_core.stacks import answer_with_stacks
-def where_it_hangs():
+def where_it_hangs(says=None):
+    if says:
+        print(says, flush=True)
     time.sleep(600)
 answer_with_stacks()
 if len(sys.argv) == 1:
     child = subprocess.Popen([sys.executable, "-c", sys.stdin.read(), "child"])
     print(child.pid, flush=True)
-else:
-    print("up", flush=True)
-where_it_hangs()
+where_it_hangs("up" if len(sys.argv) > 1 else None)
 """
 
 

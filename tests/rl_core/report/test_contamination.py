@@ -20,8 +20,8 @@ def report(folder: Path, **trained: int) -> str:
 
 def add(run: RunDir, own: Path, benchmark: str, count: int) -> None:
     file = own if benchmark == "test" else own.with_name(f"{benchmark}-x.json")
-    asked = {"benchmark": benchmark, "dataset_digest": benchmark, "dataset": {"also_trained_on": count}}
-    write_json(file, {**(read_json(own) or {}), **asked})
+    results = {**(read_json(own) or {}), "dataset": {"also_trained_on": count}}
+    write_json(file, results if file == own else {**results, "benchmark": benchmark, "dataset_digest": benchmark})
 
 
 def test_which_benchmarks_share_problems_with_the_training_is_told(tmp_path: Path) -> None:
