@@ -25,9 +25,20 @@ PAIRS = [
 EXPECTED = [True, False, True, False, False, True, False, None, False]
 
 
+TRIES = 20
+
+
 def verdicts() -> list[bool | None]:
-    """The verdicts on PAIRS, of a grader that remembers nothing."""
-    return [verdict.correct for verdict in Grader().grade_many(PAIRS)]
+    """The verdicts on PAIRS, of a grader that remembers nothing.
+
+    What can be decided and was not, since a busy machine left it no time, is asked again; a verdict never is.
+    """
+    found = [verdict.correct for verdict in Grader().grade_many(PAIRS)]
+    for _ in range(TRIES):
+        late = [at for at, wanted in enumerate(EXPECTED) if wanted is not None and found[at] is None]
+        for at in late:
+            found[at] = Grader().grade(*PAIRS[at]).correct
+    return found
 
 
 if __name__ == "__main__":
