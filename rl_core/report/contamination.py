@@ -4,6 +4,8 @@ from rl_core.report.document import Block, Paragraph
 from rl_core.report.facts import RunFacts
 from rl_core.report.wording import listed
 
+UNKNOWN = "; what the base model was made from is not known here"
+
 
 def contamination(facts: RunFacts) -> list[Block]:
     """Which benchmarks share problems with the training, or that none does; nothing where it was not looked at."""
@@ -19,4 +21,5 @@ def contamination(facts: RunFacts) -> list[Block]:
         if shared
         else "None of these problems is among those that the run trained on. "
     )
-    return [Paragraph([told, "Problems are compared as text; what the base model was made from is not known here."])]
+    base = "" if facts.config.policy.model_name == "embedded" else UNKNOWN
+    return [Paragraph([f"{told}Problems are compared as text{base}."])]
