@@ -39,6 +39,11 @@ class StageConfig(Section):
         """Longest sequence of the stage: prompt and response together."""
         return self.max_total_tokens or self.max_prompt_tokens + self.max_response_tokens
 
+    @property
+    def shortest_limit_tokens(self) -> int:
+        """What the longest prompt leaves to its response."""
+        return min(self.max_response_tokens, self.context_tokens - self.max_prompt_tokens)
+
     @model_validator(mode="after")
     def _total_leaves_room_for_a_response(self) -> Self:
         if self.max_total_tokens is not None and self.max_total_tokens <= self.max_prompt_tokens:
@@ -47,11 +52,6 @@ class StageConfig(Section):
                 f"max_prompt_tokens ({self.max_prompt_tokens})"
             )
         return self
-
-    @property
-    def shortest_limit_tokens(self) -> int:
-        """What the longest prompt leaves to its response."""
-        return min(self.max_response_tokens, self.context_tokens - self.max_prompt_tokens)
 
     @model_validator(mode="after")
     def _groups_have_something_to_compare(self) -> Self:

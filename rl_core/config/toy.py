@@ -157,9 +157,7 @@ def critic(config: RecipeConfig) -> dict[str, Any] | None:
             "warmup_steps": _in_proportion(config.critic.optimizer.warmup_steps, config, 0),
         }
     return values | {
-        "model_name": None,
-        "revision": "main",
-        "hub": "huggingface",
+        **{"model_name": None, "revision": "main", "hub": "huggingface"},
         "lora": _lora(config.critic.lora),
         "warmup_steps": _in_proportion(config.critic.warmup_steps, config, 0),
     }

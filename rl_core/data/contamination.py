@@ -1,5 +1,6 @@
 """Problems that models are asked and a run also trains on: what is right there may be memory."""
 
+from collections.abc import Set
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,14 +11,14 @@ from rl_core.data.rows import comparable
 TRAINED = ("train", "pairs", SFT)  # what `prepare` writes and something is learned from
 
 
-def count_trained(data: Path, problems: Path) -> int:
-    """How many problems of a parquet file are among those that something is learned from, however they are written.
-
-    Args:
-        data: the folder that `prepare` filled.
-    """
+def trained_problems(data: Path) -> frozenset[str]:
+    """Every problem in the folder that `prepare` filled from which something is learned, as `comparable` has it."""
     files = [file for file in (data / f"{name}.parquet" for name in TRAINED) if file.is_file()]
-    trained = {problem for file in files for problem in _comparable(file)}
+    return frozenset(problem for file in files for problem in _comparable(file))
+
+
+def count_trained(trained: Set[str], problems: Path) -> int:
+    """How many problems of a parquet file are among those of `trained_problems`, however they are written."""
     return sum(problem in trained for problem in _comparable(problems))
 
 

@@ -7,7 +7,7 @@ A model of a run is evaluated into that run; one that belongs to none, by `rl_co
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from rl_core.config.evaluation import EvaluationConfig
 from rl_core.config.models import PolicyConfig
 from rl_core.config.rewards import RewardConfig
 from rl_core.config.rollout import RolloutConfig
-from rl_core.data.contamination import count_trained
+from rl_core.data.contamination import count_trained, trained_problems
 from rl_core.data.parquet import dataset_digest, load_problems
 from rl_core.data.prompt import prompt_messages
 from rl_core.errors import MistakeError
@@ -92,13 +92,14 @@ def evaluate_model(run: RunDir, index: StageIndex | None) -> None:
     name = "base" if index is None else run.stage_name(index)
     made_here = index is not None or config.policy.model_name == "embedded"
     model = EvaluatedModel(folder, name, manifest["digest"], config.data if made_here else trained_prompt(folder))
-    works = [_work_of_run(run, benchmark, manifest["digest"]) for benchmark in config.evaluation.benchmarks]
+    trained = trained_problems(run.data)
+    works = [_work_of_run(run, benchmark, manifest["digest"], trained) for benchmark in config.evaluation.benchmarks]
     evaluate(model, works, Settings(config.policy, config.rollout, config.evaluation, config.data))
     if index is not None and is_first_rank():
         update_summary(run, index, evaluation=str(works[0].result.relative_to(run.root)))
 
 
-def _work_of_run(run: RunDir, benchmark: str, model_digest: str) -> Work:
+def _work_of_run(run: RunDir, benchmark: str, model_digest: str, trained: Set[str]) -> Work:
     name, problems = benchmark_name(benchmark), run.problems(benchmark)
     if benchmark in OF_THE_RUN:
         source: dict[str, Any] = {"source": {"source": "run", "split": benchmark}}
@@ -108,7 +109,7 @@ def _work_of_run(run: RunDir, benchmark: str, model_digest: str) -> Work:
         if manifest is None:
             raise MistakeError(f"{folder} does not hold {name} yet: run `python -m rl_core prepare` first")
         source = dataset_facts(manifest)
-    source["also_trained_on"] = count_trained(run.data, problems)
+    source["also_trained_on"] = count_trained(trained, problems)
     if source["also_trained_on"]:
         print(f"warning: {source['also_trained_on']} problems of {name} are among those that this run trains on")
     return Work(name, problems, source, run.evaluation(model_digest, benchmark))

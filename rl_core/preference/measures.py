@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_core.evaluation.statistics import Estimate, estimate
+from rl_core.evaluation.statistics import Estimate, estimate, paired_difference
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -61,7 +61,12 @@ def measures(held_out: ScoredPairs, train: ScoredPairs, *, matched_ratio: float)
     right = wins(held_out.margins)
     matched = held_out.length_ratios <= matched_ratio
     by_length = wins(length_features(held_out) @ fit_length_rule(train))
-    above_baseline = over_problems(right - by_length, held_out.problems)
+    above_baseline = {
+        **over_problems(right, held_out.problems),  # of as many pairs and problems
+        **_interval(
+            paired_difference(per_problem(by_length, held_out.problems), per_problem(right, held_out.problems))
+        ),
+    }
     right_where_matched = over_problems(right, held_out.problems, matched)
     return {
         "loss": float(np.logaddexp(0.0, -held_out.margins).mean()),

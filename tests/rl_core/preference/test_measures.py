@@ -99,6 +99,14 @@ def test_a_model_that_knows_all_but_length_is_cleared() -> None:
     assert not unknown["more_than_length"], "with no pair of like lengths nothing is shown"
 
 
+def test_what_agrees_with_the_rule_of_length_everywhere_may_be_better_or_worse_elsewhere() -> None:
+    held_out = pairs(*((problem, 1, 0, 20, 10) for problem in range(5)))
+    above = measures(held_out, held_out, matched_ratio=1.1)["length"]["above_baseline"]
+    assert above["value"] == 0
+    assert above["low"] == pytest.approx(-above["high"])
+    assert above["high"] > 0
+
+
 def test_the_rule_of_length_learns_that_the_shorter_wins() -> None:
     train, held_out = (drawn(seed, score_of_quality=0, score_of_length=0, longer_wins=0.1) for seed in (0, 1))
     found = measures(held_out, train, matched_ratio=1.1)["length"]
