@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -9,6 +10,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.distributed as dist
+
+LEAVE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,15 @@ class World:
         return range(group * count // num_groups, (group + 1) * count // num_groups)
 
     def leave(self) -> None:
-        """End the process group, unless the sampler has ended it."""
+        """End the process group, unless the sampler has ended it.
+
+        A thread of gloo's drops the tensor of a collective a moment after its result is there, and needs the
+        interpreter for that: one that finds it ending aborts the process, with all its work done.
+        """
         if dist.is_initialized():
             dist.destroy_process_group()
+        if self.size > 1:
+            time.sleep(LEAVE_SECONDS)
 
 
 def _backend(device: torch.device) -> str:
